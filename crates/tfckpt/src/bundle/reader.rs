@@ -1,0 +1,522 @@
+//! Reading a bundle: the index at once, the bytes of variables when they are asked for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prost::Message;
+
+use super::payload::{PayloadFault, Strings, check_variants, is_framed, parse_strings};
+use super::{VariableInfo, index_name, shard_name};
+use crate::bytes::{Crc, endian};
+use crate::dtype::DType;
+use crate::error::{EntryFault, Error, Result, TableError};
+use crate::io::{ReadAt, Storage};
+use crate::limits::Limits;
+use crate::proto::BundleHeaderProto;
+use crate::suggest::nearest;
+use crate::table::Table;
+use crate::tensor::Element;
+
+/// A tensor bundle, open for reading. Only its index is in memory; it can be shared between threads.
+#[derive(Debug)]
+pub struct Bundle {
+    storage: Arc<dyn Storage>,
+    prefix: String,
+    limits: Limits,
+    num_shards: u32,
+    endianness: Endianness,
+    /// Sorted by key.
+    variables: Vec<VariableInfo>,
+    /// Entries that cannot be true, sorted by key.
+    faults: Vec<(Box<[u8]>, EntryFault)>,
+    shards: Mutex<HashMap<u32, Arc<dyn ReadAt>>>,
+}
+
+/// The byte order of the elements in data files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endianness {
+    /// What every machine of today writes.
+    Little,
+    /// Written by a big-endian machine. Reading swaps, so that callers always get little-endian bytes.
+    Big,
+}
+
+/// Bytes that are read and hashed in one go: they stay in the CPU's cache in between.
+const CHUNK: usize = 256 * 1024;
+
+/// The version of the format that we read and write: `kTensorBundleVersion` of TensorFlow.
+const CONSUMER_VERSION: i32 = 1;
+
+impl Bundle {
+    /// Reads and checks the index of `prefix` in `storage`. No data file is opened.
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`] without an index file, [`Error::CorruptIndex`] if it is damaged,
+    /// [`Error::Unsupported`] if it needs a newer reader, [`Error::LimitExceeded`].
+    pub fn open(storage: Arc<dyn Storage>, prefix: &str, limits: &Limits) -> Result<Self> {
+        let name = index_name(prefix);
+        let path = storage.path(&name);
+        let file = read_index(storage.as_ref(), &name, prefix, limits)?;
+        let corrupt = |source| Error::CorruptIndex {
+            path: path.clone(),
+            source,
+        };
+
+        let mut header = None;
+        let mut variables: Vec<VariableInfo> = Vec::new();
+        let mut faults = Vec::new();
+        let mut exceeded = None;
+        let result = Table::open(&file).and_then(|table| {
+            table.for_each(|key, value| {
+                let Some(num_shards) = header.as_ref().map(|header: &Header| header.num_shards) else {
+                    header = Some(Header::parse(key, value)?);
+                    return Ok(());
+                };
+                exceeded = exceeded.or(over_limit(key, variables.len() + faults.len(), limits));
+                if exceeded.is_none() {
+                    match VariableInfo::parse(key, value, num_shards) {
+                        Ok(info) => variables.push(info),
+                        Err(fault) => faults.push((key.into(), fault)),
+                    }
+                }
+                Ok(())
+            })
+        });
+        result.map_err(corrupt)?;
+        let limit = |(what, value, limit)| Error::LimitExceeded {
+            path: path.clone(),
+            what,
+            value,
+            limit,
+        };
+        if let Some(exceeded) = exceeded {
+            return Err(limit(exceeded));
+        }
+        let header = header.ok_or(corrupt(TableError::NoHeader {
+            reason: "the table is empty",
+        }))?;
+        if let Some(what) = header.unreadable {
+            return Err(Error::Unsupported { path, what });
+        }
+        if header.num_shards > limits.shards() {
+            return Err(limit((
+                "the number of data files",
+                header.num_shards.into(),
+                limits.shards().into(),
+            )));
+        }
+        // Slices of partitioned variables are entries of their own, under keys that start with a zero byte.
+        if variables.iter().any(|info| info.slices() > 0) {
+            variables.retain(|info| info.key().first() != Some(&0));
+        }
+        Ok(Bundle {
+            storage,
+            prefix: prefix.to_owned(),
+            limits: limits.clone(),
+            num_shards: header.num_shards,
+            endianness: header.endianness,
+            variables,
+            faults,
+            shards: Mutex::default(),
+        })
+    }
+
+    /// The prefix, with its directory.
+    pub fn prefix(&self) -> PathBuf {
+        self.storage.path(&self.prefix)
+    }
+
+    /// The path of the index file.
+    pub fn index_path(&self) -> PathBuf {
+        self.storage.path(&index_name(&self.prefix))
+    }
+
+    /// The path of a data file.
+    pub fn shard_path(&self, shard: u32) -> PathBuf {
+        self.storage.path(&shard_name(&self.prefix, shard, self.num_shards))
+    }
+
+    /// The number of data files.
+    pub fn num_shards(&self) -> u32 {
+        self.num_shards
+    }
+
+    /// The byte order of the elements in the data files.
+    pub fn endianness(&self) -> Endianness {
+        self.endianness
+    }
+
+    /// All variables, sorted by the bytes of their names.
+    pub fn variables(&self) -> impl ExactSizeIterator<Item = &VariableInfo> {
+        self.variables.iter()
+    }
+
+    /// The entries of the index that cannot be true: name, and what is wrong. An intact checkpoint has none.
+    pub fn faults(&self) -> impl ExactSizeIterator<Item = (&[u8], &EntryFault)> {
+        self.faults.iter().map(|(key, fault)| (key.as_ref(), fault))
+    }
+
+    /// Whether a variable of this name is there. Looks at the index only.
+    pub fn contains(&self, name: impl AsRef<[u8]>) -> bool {
+        self.position(name.as_ref()).is_some()
+    }
+
+    /// The variable of this name.
+    ///
+    /// # Errors
+    /// [`Error::VariableNotFound`], with the nearest names; [`Error::CorruptEntry`].
+    pub fn variable(&self, name: impl AsRef<[u8]>) -> Result<&VariableInfo> {
+        let key = name.as_ref();
+        if let Some(info) = self.position(key).and_then(|at| self.variables.get(at)) {
+            return Ok(info);
+        }
+        let name = String::from_utf8_lossy(key).into_owned();
+        if let Some((_, fault)) = self.faults.iter().find(|(faulty, _)| faulty.as_ref() == key) {
+            return Err(Error::CorruptEntry {
+                path: self.index_path(),
+                name,
+                fault: fault.clone(),
+            });
+        }
+        let names = self
+            .variables
+            .iter()
+            .filter_map(|info| std::str::from_utf8(info.key()).ok());
+        Err(Error::VariableNotFound {
+            prefix: self.prefix(),
+            candidates: nearest(&name, names, 3),
+            name,
+        })
+    }
+
+    /// The elements of a variable, row-major. One allocation, filled in place.
+    ///
+    /// # Errors
+    /// As [`variable`](Self::variable) and [`read_into`](Self::read_into), and [`Error::DtypeMismatch`]: nothing is
+    /// cast.
+    pub fn read<T: Element>(&self, name: impl AsRef<[u8]>) -> Result<Vec<T>> {
+        let info = self.variable(name)?;
+        if info.dtype() != T::DTYPE {
+            return Err(self.dtype_mismatch(info, T::DTYPE));
+        }
+        let elements = self.checked_len(info)? / size_of::<T>();
+        let mut values = vec![T::zeroed(); elements];
+        let bytes = bytemuck::cast_slice_mut(&mut values);
+        self.read_into(info, bytes)?;
+        endian::to_little(bytes, T::DTYPE);
+        Ok(values)
+    }
+
+    /// The bytes of a variable: little-endian elements, row-major. For `string` and `variant` the payload as it is
+    /// stored, lengths and checksums included.
+    ///
+    /// # Errors
+    /// As [`variable`](Self::variable) and [`read_into`](Self::read_into).
+    pub fn read_bytes(&self, name: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        let info = self.variable(name)?;
+        let mut bytes = vec![0; self.checked_len(info)?];
+        self.read_into(info, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The elements of a `string` variable.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`Error::CorruptPayload`].
+    pub fn read_strings(&self, name: impl AsRef<[u8]>) -> Result<Strings> {
+        let info = self.variable(name)?;
+        if info.dtype() != DType::String {
+            return Err(self.dtype_mismatch(info, DType::String));
+        }
+        let mut payload = vec![0; self.checked_len(info)?];
+        self.read_payload(info, &mut payload)?;
+        let layout = self.parse_strings(info, &payload)?;
+        Ok(layout.into_strings(payload))
+    }
+
+    /// Fills `destination` with the bytes of a variable, as [`read_bytes`](Self::read_bytes) gives them: one copy,
+    /// straight from the file, hashed on the way.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`] if the destination has another length, [`Error::ShardMissing`],
+    /// [`Error::ShardTruncated`], [`Error::Checksum`], [`Error::CorruptPayload`], [`Error::LimitExceeded`],
+    /// [`Error::Unsupported`] for a partitioned variable. After an error the destination holds anything.
+    pub fn read_into(&self, info: &VariableInfo, destination: &mut [u8]) -> Result<()> {
+        if destination.len() as u64 != info.size() {
+            return Err(Error::WrongLength {
+                name: info.name().into_owned(),
+                dtype: info.dtype(),
+                shape: info.shape().clone(),
+                expected: info.size(),
+                got: destination.len() as u64,
+            });
+        }
+        if is_framed(info.dtype()) {
+            self.read_payload(info, destination)?;
+            return self.check_payload(info, destination);
+        }
+        let shard = self.shard_for(info)?;
+        let mut crc = Crc::default();
+        let mut offset = info.offset();
+        for chunk in destination.chunks_mut(CHUNK) {
+            self.read_at(info, shard.as_ref(), chunk, offset)?;
+            crc.extend(chunk);
+            offset += chunk.len() as u64;
+        }
+        self.compare(info, crc)?;
+        if self.endianness == Endianness::Big {
+            endian::swap(destination, info.dtype());
+        }
+        Ok(())
+    }
+
+    /// Checks the bytes of a variable without keeping them. Needs 256 KiB for variables of any size, and the whole
+    /// payload for strings.
+    ///
+    /// # Errors
+    /// As [`read_into`](Self::read_into).
+    pub fn verify(&self, info: &VariableInfo) -> Result<()> {
+        let len = self.checked_len(info)?;
+        if is_framed(info.dtype()) {
+            let mut payload = vec![0; len];
+            self.read_payload(info, &mut payload)?;
+            return self.check_payload(info, &payload);
+        }
+        let shard = self.shard_for(info)?;
+        let mut buffer = vec![0; len.min(CHUNK)];
+        let mut crc = Crc::default();
+        let (mut offset, end) = (info.offset(), info.offset() + info.size());
+        while offset < end {
+            let n = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+            let chunk = buffer.get_mut(..n).unwrap_or_default();
+            self.read_at(info, shard.as_ref(), chunk, offset)?;
+            crc.extend(chunk);
+            offset += n as u64;
+        }
+        self.compare(info, crc)
+    }
+
+    fn position(&self, key: &[u8]) -> Option<usize> {
+        self.variables.binary_search_by(|info| info.key().cmp(key)).ok()
+    }
+
+    fn dtype_mismatch(&self, info: &VariableInfo, requested: DType) -> Error {
+        let (prefix, name) = (self.prefix(), info.name().into_owned());
+        Error::DtypeMismatch {
+            prefix,
+            name,
+            stored: info.dtype(),
+            requested,
+        }
+    }
+
+    /// How much to allocate for a variable, after the data file was seen to hold that much.
+    fn checked_len(&self, info: &VariableInfo) -> Result<usize> {
+        if info.size() > self.limits.tensor_bytes() {
+            return Err(Error::LimitExceeded {
+                path: self.index_path(),
+                what: "the size of a variable",
+                value: info.size(),
+                limit: self.limits.tensor_bytes(),
+            });
+        }
+        self.shard_for(info)?;
+        usize::try_from(info.size()).map_err(|_| Error::LimitExceeded {
+            path: self.index_path(),
+            what: "the size of a variable",
+            value: info.size(),
+            limit: usize::MAX as u64,
+        })
+    }
+
+    /// The data file of a variable, which is long enough to hold it.
+    fn shard_for(&self, info: &VariableInfo) -> Result<Arc<dyn ReadAt>> {
+        if info.slices() > 0 {
+            let what = format!(
+                "variable `{}` is partitioned into {} slices, which cannot be read yet",
+                info.name(),
+                info.slices()
+            );
+            return Err(Error::Unsupported {
+                path: self.index_path(),
+                what,
+            });
+        }
+        let shard = self.shard(info)?;
+        let file_len = shard
+            .size()
+            .map_err(|error| Error::io("read", self.shard_path(info.shard()), error))?;
+        // TensorFlow does not look at the offset of a variable without bytes; neither do we.
+        if info.size() > 0 && info.offset() + info.size() > file_len {
+            return Err(self.truncated(info, file_len));
+        }
+        Ok(shard)
+    }
+
+    fn shard(&self, info: &VariableInfo) -> Result<Arc<dyn ReadAt>> {
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shard) = shards.get(&info.shard()) {
+            return Ok(shard.clone());
+        }
+        let name = shard_name(&self.prefix, info.shard(), self.num_shards);
+        let shard = self.storage.open(&name).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::ShardMissing {
+                path: self.storage.path(&name),
+                name: info.name().into_owned(),
+            },
+            _ => Error::io("open", self.storage.path(&name), error),
+        })?;
+        shards.insert(info.shard(), shard.clone());
+        Ok(shard)
+    }
+
+    fn read_at(&self, info: &VariableInfo, shard: &dyn ReadAt, chunk: &mut [u8], offset: u64) -> Result<()> {
+        shard.read_exact_at(chunk, offset).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.truncated(info, shard.size().unwrap_or(0)),
+            _ => Error::io("read", self.shard_path(info.shard()), error),
+        })
+    }
+
+    fn truncated(&self, info: &VariableInfo, file_len: u64) -> Error {
+        Error::ShardTruncated {
+            path: self.shard_path(info.shard()),
+            name: info.name().into_owned(),
+            offset: info.offset(),
+            size: info.size(),
+            file_len,
+        }
+    }
+
+    fn compare(&self, info: &VariableInfo, computed: Crc) -> Result<()> {
+        if computed.value() == info.crc32c() {
+            return Ok(());
+        }
+        Err(Error::Checksum {
+            path: self.shard_path(info.shard()),
+            name: info.name().into_owned(),
+            offset: info.offset(),
+            size: info.size(),
+            stored: info.crc32c(),
+            computed: computed.value(),
+        })
+    }
+
+    fn read_payload(&self, info: &VariableInfo, payload: &mut [u8]) -> Result<()> {
+        let shard = self.shard_for(info)?;
+        self.read_at(info, shard.as_ref(), payload, info.offset())
+    }
+
+    fn check_payload(&self, info: &VariableInfo, payload: &[u8]) -> Result<()> {
+        if info.dtype() == DType::String {
+            return self.parse_strings(info, payload).map(drop);
+        }
+        if self.endianness == Endianness::Big {
+            let what = "variants of a big-endian machine, which TensorFlow cannot read either".to_owned();
+            return Err(Error::Unsupported {
+                path: self.index_path(),
+                what,
+            });
+        }
+        let count = info.shape().element_count().unwrap_or(u64::MAX);
+        let crc = check_variants(payload, count).map_err(|fault| self.corrupt_payload(info, fault))?;
+        self.compare(info, crc)
+    }
+
+    fn parse_strings(&self, info: &VariableInfo, payload: &[u8]) -> Result<super::payload::StringsLayout> {
+        let count = info.shape().element_count().unwrap_or(u64::MAX);
+        let big = self.endianness == Endianness::Big;
+        let layout = parse_strings(payload, count, big).map_err(|fault| self.corrupt_payload(info, fault))?;
+        self.compare(info, layout.crc)?;
+        Ok(layout)
+    }
+
+    fn corrupt_payload(&self, info: &VariableInfo, fault: PayloadFault) -> Error {
+        Error::CorruptPayload {
+            path: self.shard_path(info.shard()),
+            name: info.name().into_owned(),
+            dtype: info.dtype(),
+            offset: info.offset() + fault.at as u64,
+            reason: fault.reason,
+        }
+    }
+}
+
+struct Header {
+    num_shards: u32,
+    endianness: Endianness,
+    /// Why a reader of our version must not go on.
+    unreadable: Option<String>,
+}
+
+impl Header {
+    fn parse(key: &[u8], value: &[u8]) -> Result<Self, TableError> {
+        if !key.is_empty() {
+            return Err(TableError::NoHeader {
+                reason: "its key is not empty",
+            });
+        }
+        let proto = BundleHeaderProto::decode(value).map_err(|_| TableError::NoHeader {
+            reason: "not a BundleHeaderProto",
+        })?;
+        let num_shards = u32::try_from(proto.num_shards).ok().filter(|&shards| shards > 0);
+        let version = proto.version.unwrap_or_default();
+        let unreadable = if version.min_consumer > CONSUMER_VERSION {
+            Some(format!(
+                "it needs a reader of format version {}, this is version 1: upgrade",
+                version.min_consumer
+            ))
+        } else if version.bad_consumers.contains(&CONSUMER_VERSION) {
+            Some("its writer says that readers of format version 1 misread it: upgrade".to_owned())
+        } else {
+            None
+        };
+        Ok(Header {
+            num_shards: num_shards.ok_or(TableError::NoHeader {
+                reason: "it declares no data files",
+            })?,
+            // TensorFlow takes unknown values for little, too.
+            endianness: if proto.endianness == 1 {
+                Endianness::Big
+            } else {
+                Endianness::Little
+            },
+            unreadable,
+        })
+    }
+}
+
+fn over_limit(key: &[u8], variables: usize, limits: &Limits) -> Option<(&'static str, u64, u64)> {
+    if key.len() as u64 > limits.name_bytes() {
+        Some(("the length of a name", key.len() as u64, limits.name_bytes()))
+    } else if variables as u64 >= limits.variables() {
+        Some(("the number of variables", variables as u64 + 1, limits.variables()))
+    } else {
+        None
+    }
+}
+
+fn read_index(storage: &dyn Storage, name: &str, prefix: &str, limits: &Limits) -> Result<Vec<u8>> {
+    let path = storage.path(name);
+    let io = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::NoCheckpoint {
+            path: storage.path(prefix),
+            reason: format!("`{name}` is not there"),
+            candidates: Vec::new(),
+        },
+        _ => Error::io("read", path.clone(), error),
+    };
+    let file = storage.open(name).map_err(io)?;
+    let len = file.size().map_err(io)?;
+    if len > limits.index_bytes() {
+        return Err(Error::LimitExceeded {
+            path,
+            what: "the index file",
+            value: len,
+            limit: limits.index_bytes(),
+        });
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0).map_err(io)?;
+    Ok(bytes)
+}

@@ -1,0 +1,64 @@
+//! CRC32C, plain and masked. The two are easily confused, so that only the masked form, the one on disk, has a type
+//! that can be stored.
+
+/// A CRC32C (Castagnoli) over bytes seen so far. Fast: it uses the CPU's instruction where there is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Crc(u32);
+
+/// A checksum as it is stored: rotated and offset, so that the checksum of data that holds checksums stays strong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MaskedCrc(pub(crate) u32);
+
+const MASK_DELTA: u32 = 0xa282_ead8;
+
+impl Crc {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Crc(crc32c::crc32c(bytes))
+    }
+
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        self.0 = crc32c::crc32c_append(self.0, bytes);
+    }
+
+    pub(crate) fn value(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn masked(self) -> MaskedCrc {
+        MaskedCrc(self.0.rotate_right(15).wrapping_add(MASK_DELTA))
+    }
+}
+
+impl MaskedCrc {
+    pub(crate) fn unmasked(self) -> Crc {
+        Crc(self.0.wrapping_sub(MASK_DELTA).rotate_left(15))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vectors_of_the_format_document_hold() {
+        let cases: [(&[u8], u32); 5] = [
+            (b"", 0),
+            (b"a", 0xc1d0_4330),
+            (b"123456789", 0xe306_9283),
+            (&[0; 32], 0x8a91_36aa),
+            (&[0xff; 32], 0x62a8_ab43),
+        ];
+        for (bytes, crc) in cases {
+            assert_eq!(Crc::of(bytes).value(), crc);
+            assert_eq!(Crc::of(bytes).masked().unmasked(), Crc::of(bytes));
+        }
+        assert_eq!(Crc::of(b"").masked().0, 0xa282_ead8);
+    }
+
+    #[test]
+    fn extending_equals_hashing_the_concatenation() {
+        let mut crc = Crc::of(b"1234");
+        crc.extend(b"56789");
+        assert_eq!(crc, Crc::of(b"123456789"));
+    }
+}

@@ -1,0 +1,8 @@
+//! Integers, checksums and byte order, as the format encodes them.
+
+mod crc;
+mod cursor;
+pub(crate) mod endian;
+
+pub(crate) use crc::{Crc, MaskedCrc};
+pub(crate) use cursor::{Cursor, put_fixed32, put_varint};

@@ -1,0 +1,14 @@
+//! Checkpoints as people handle them: found by path, saved by step, kept by number.
+
+mod open;
+mod retention;
+mod saver;
+mod state;
+mod state_text;
+
+pub use open::Checkpoint;
+pub use saver::{Saved, Saver};
+pub use state::{CheckpointState, checkpoint_state, latest_checkpoint};
+
+/// The name of the step counter: an int64 scalar, as in TensorFlow.
+pub const GLOBAL_STEP: &str = "global_step";

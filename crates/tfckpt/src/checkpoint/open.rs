@@ -1,0 +1,214 @@
+//! From whatever path a person has to the checkpoint that they mean.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::GLOBAL_STEP;
+use super::state::{STATE_FILE, checkpoint_state};
+use crate::bundle::{Bundle, parse_shard_name};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::io::LocalDir;
+use crate::limits::Limits;
+use crate::suggest::nearest;
+
+/// A checkpoint on disk, open for reading. All reading is done through [`Bundle`], which it derefs to.
+///
+/// ```no_run
+/// # fn main() -> tfckpt::Result<()> {
+/// let checkpoint = tfckpt::Checkpoint::open("run/model.ckpt-100")?;
+/// for variable in checkpoint.variables() {
+///     println!("{} {} {}", variable.name(), variable.dtype(), variable.shape());
+/// }
+/// let kernel: Vec<f32> = checkpoint.read("dense/kernel")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Checkpoint {
+    bundle: Bundle,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint at `path`, which may be
+    /// - a prefix, `run/model.ckpt-100`: what TensorFlow calls the path of a checkpoint;
+    /// - one of its files, `run/model.ckpt-100.index`;
+    /// - a directory with a `checkpoint` state file, for the latest one in it, or that state file;
+    /// - a SavedModel's directory, or its `saved_model.pb`.
+    ///
+    /// Reads the index alone; variables are read when they are asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`], which tells what a prefix is and which ones are near; [`Error::StateFile`];
+    /// otherwise as [`Bundle::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &Limits::default())
+    }
+
+    /// Opens the checkpoint at `path` under limits other than the default ones.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+        let prefix = resolve(path.as_ref())?;
+        let no_name = || no_checkpoint(path.as_ref(), "its last component is not UTF-8 text");
+        let name = prefix.file_name().and_then(OsStr::to_str).ok_or_else(no_name)?;
+        let storage = Arc::new(LocalDir::new(prefix.parent().unwrap_or(Path::new(""))));
+        Ok(Checkpoint {
+            bundle: Bundle::open(storage, name, limits)?,
+        })
+    }
+
+    /// The value of the variable `global_step`; `None` if there is none that is an int64 or int32 scalar.
+    ///
+    /// # Errors
+    /// The variable is there and cannot be read.
+    pub fn global_step(&self) -> Result<Option<i64>> {
+        let Ok(info) = self.bundle.variable(GLOBAL_STEP) else {
+            return Ok(None);
+        };
+        if info.shape().rank() > 0 {
+            return Ok(None);
+        }
+        match info.dtype() {
+            DType::Int64 => Ok(self.bundle.read::<i64>(GLOBAL_STEP)?.first().copied()),
+            DType::Int32 => Ok(self.bundle.read::<i32>(GLOBAL_STEP)?.first().map(|&step| step.into())),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Deref for Checkpoint {
+    type Target = Bundle;
+
+    fn deref(&self) -> &Bundle {
+        &self.bundle
+    }
+}
+
+impl From<Bundle> for Checkpoint {
+    fn from(bundle: Bundle) -> Self {
+        Checkpoint { bundle }
+    }
+}
+
+/// The prefix that `path` means.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    if has_index(path) {
+        return Ok(path.to_owned());
+    }
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => resolve_directory(path),
+        Ok(_) => resolve_file(path),
+        // Perhaps one of the files of a checkpoint was named, and that very file is gone.
+        Err(_) => match prefix_of_file(path) {
+            Some(prefix) if has_index(&prefix) => Ok(prefix),
+            _ => Err(no_checkpoint(path, "there are no such files")),
+        },
+    }
+}
+
+fn resolve_directory(dir: &Path) -> Result<PathBuf> {
+    if let Some(state) = checkpoint_state(dir)? {
+        let latest = state.model_checkpoint_path;
+        let moved = latest.file_name().map(|name| dir.join(name));
+        return match moved {
+            _ if has_index(&latest) => Ok(latest),
+            // The state file holds an absolute path from before the directory was moved.
+            Some(moved) if has_index(&moved) => Ok(moved),
+            _ => {
+                let reason = format!(
+                    "its file `{STATE_FILE}` names `{}`, which is not there",
+                    latest.display()
+                );
+                Err(no_checkpoint_in(dir, dir, reason))
+            }
+        };
+    }
+    let variables = dir.join("variables").join("variables");
+    match has_index(&variables) {
+        true => Ok(variables),
+        false => Err(no_checkpoint_in(
+            dir,
+            dir,
+            format!("the directory has no file `{STATE_FILE}`"),
+        )),
+    }
+}
+
+fn resolve_file(path: &Path) -> Result<PathBuf> {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    match path.file_name().and_then(OsStr::to_str) {
+        Some(STATE_FILE) => return resolve_directory(dir),
+        Some("saved_model.pb" | "saved_model.pbtxt") => return resolve_directory(dir),
+        _ => {}
+    }
+    match prefix_of_file(path) {
+        Some(prefix) if has_index(&prefix) => Ok(prefix),
+        Some(prefix) => {
+            let reason = format!("`{}` is not there", with_suffix(&prefix, ".index").display());
+            Err(no_checkpoint(path, &reason))
+        }
+        None => Err(no_checkpoint(path, "this file is none of a checkpoint's")),
+    }
+}
+
+/// The prefix that a file's name would belong to.
+fn prefix_of_file(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let prefix = name.strip_suffix(".index").or(name.strip_suffix(".meta"));
+    let prefix = prefix.or(parse_shard_name(name).map(|(prefix, ..)| prefix))?;
+    Some(path.with_file_name(prefix))
+}
+
+fn has_index(prefix: &Path) -> bool {
+    prefix.file_name().is_some() && with_suffix(prefix, ".index").is_file()
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn no_checkpoint(path: &Path, reason: &str) -> Error {
+    no_checkpoint_in(path, path.parent().unwrap_or(Path::new("")), reason.to_owned())
+}
+
+/// The error, with the prefixes in `dir` that are nearest to `path`.
+fn no_checkpoint_in(path: &Path, dir: &Path, reason: String) -> Error {
+    let here = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    let names: Vec<String> = fs::read_dir(here)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .into_string()
+                .ok()?
+                .strip_suffix(".index")
+                .map(str::to_owned)
+        })
+        .collect();
+    let wanted = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let mut near = nearest(wanted, names.iter().map(String::as_str), 3);
+    if near.is_empty() {
+        near = names;
+        near.sort();
+        near.truncate(3);
+    }
+    let candidates = near.iter().map(|name| dir.join(name).display().to_string()).collect();
+    Error::NoCheckpoint {
+        path: path.to_owned(),
+        reason,
+        candidates,
+    }
+}

@@ -1,0 +1,144 @@
+//! The `checkpoint` state file: which checkpoint of a directory is the latest, and which others are tracked.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::open::with_suffix;
+use super::state_text;
+use crate::error::{Error, Result};
+
+/// The name of the state file.
+pub(super) const STATE_FILE: &str = "checkpoint";
+
+/// What the `checkpoint` file of a directory says.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct CheckpointState {
+    /// The prefix of the newest checkpoint.
+    pub model_checkpoint_path: PathBuf,
+    /// The prefixes of all tracked checkpoints, oldest first.
+    pub all_model_checkpoint_paths: Vec<PathBuf>,
+    /// When each of them was saved, in seconds since 1970; written by TensorFlow's `CheckpointManager` only.
+    pub all_model_checkpoint_timestamps: Vec<f64>,
+    /// When the last checkpoint was saved that is kept forever; written by `CheckpointManager` only.
+    pub last_preserved_timestamp: Option<f64>,
+}
+
+/// Reads the state file of `directory`, as `tf.train.get_checkpoint_state` does: `None` without one; paths that are
+/// not absolute are joined with `directory`.
+///
+/// # Errors
+/// [`Error::StateFile`] if it does not parse or names no newest checkpoint, [`Error::Io`]. This is safer than
+/// TensorFlow, which takes a file that does not parse for an absent one, and starts training again from nothing.
+pub fn checkpoint_state(directory: impl AsRef<Path>) -> Result<Option<CheckpointState>> {
+    let directory = directory.as_ref();
+    let path = directory.join(STATE_FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path, error)),
+    };
+    let fault = |(line, reason)| Error::StateFile { path, line, reason };
+    let mut state = CheckpointState::parse(&bytes).map_err(fault)?;
+    let join = |path: &mut PathBuf| *path = directory.join(&path);
+    join(&mut state.model_checkpoint_path);
+    state.all_model_checkpoint_paths.iter_mut().for_each(join);
+    Ok(Some(state))
+}
+
+/// The prefix of the newest checkpoint of `directory`, as `tf.train.latest_checkpoint` answers: the one that the
+/// state file names, if its files are there, and `None` otherwise. It does not search the directory.
+///
+/// # Errors
+/// As [`checkpoint_state`].
+pub fn latest_checkpoint(directory: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+    let latest = checkpoint_state(directory)?.map(|state| state.model_checkpoint_path);
+    Ok(latest.filter(|prefix| with_suffix(prefix, ".index").exists() || prefix.exists()))
+}
+
+impl CheckpointState {
+    /// The state of a directory with these checkpoints, oldest first.
+    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+        CheckpointState {
+            model_checkpoint_path: paths.last().cloned().unwrap_or_default(),
+            all_model_checkpoint_paths: paths,
+            ..Default::default()
+        }
+    }
+
+    /// Parses the text of a state file. Paths stay as they are written there. An error is the line and what is wrong.
+    fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
+        let mut state = CheckpointState::default();
+        for field in state_text::fields(bytes)? {
+            let line = field.line;
+            match field.name {
+                "model_checkpoint_path" => state.model_checkpoint_path = field.text()?.into(),
+                "all_model_checkpoint_paths" => state.all_model_checkpoint_paths.push(field.text()?.into()),
+                "all_model_checkpoint_timestamps" => state.all_model_checkpoint_timestamps.push(field.number()?),
+                "last_preserved_timestamp" => state.last_preserved_timestamp = Some(field.number()?),
+                unknown => return Err((line, format!("unknown field `{unknown}`"))),
+            }
+        }
+        match state.model_checkpoint_path.as_os_str().is_empty() {
+            true => Err((1, "it names no `model_checkpoint_path`".to_owned())),
+            false => Ok(state),
+        }
+    }
+
+    /// The text of the state file, byte for byte as TensorFlow writes it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a path that is not UTF-8, which the file cannot hold.
+    pub(super) fn to_text(&self) -> Result<String> {
+        let mut text = String::new();
+        let mut path = |name: &str, path: &Path| {
+            let utf8 = path.to_str().ok_or_else(|| {
+                Error::invalid(format!(
+                    "`{}` is not UTF-8, as the state file needs it: use another directory",
+                    path.display()
+                ))
+            })?;
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name}: \"{}\"", state_text::escape(utf8));
+            Ok(())
+        };
+        path("model_checkpoint_path", &self.model_checkpoint_path)?;
+        self.all_model_checkpoint_paths
+            .iter()
+            .try_for_each(|p| path("all_model_checkpoint_paths", p))?;
+        for &time in &self.all_model_checkpoint_timestamps {
+            let _ = writeln!(text, "all_model_checkpoint_timestamps: {}", state_text::double(time));
+        }
+        if let Some(time) = self.last_preserved_timestamp.filter(|&time| time != 0.0) {
+            let _ = writeln!(text, "last_preserved_timestamp: {}", state_text::double(time));
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tensorflow_wrote_is_written_again_byte_for_byte() {
+        let manager = concat!(
+            "model_checkpoint_path: \"ckpt-12\"\n",
+            "all_model_checkpoint_paths: \"ckpt-11\"\n",
+            "all_model_checkpoint_paths: \"ckpt-12\"\n",
+            "all_model_checkpoint_timestamps: 1700019800.0\n",
+            "all_model_checkpoint_timestamps: 1795399786.0961916\n",
+            "last_preserved_timestamp: 1700018000.0\n",
+        );
+        let state = CheckpointState::parse(manager.as_bytes()).unwrap();
+        assert_eq!(state.to_text().unwrap(), manager);
+    }
+
+    #[test]
+    fn a_state_without_a_newest_checkpoint_is_an_error() {
+        assert!(CheckpointState::parse(b"").is_err());
+        assert!(CheckpointState::parse(b"all_model_checkpoint_paths: \"a\"").is_err());
+    }
+}

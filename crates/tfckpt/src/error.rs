@@ -1,0 +1,433 @@
+//! The one error type of the crate.
+//!
+//! Low layers return small errors that know offsets but no paths ([`TableError`], [`EntryFault`]); the layer that
+//! knows the file and the variable adds them once.
+
+use std::path::PathBuf;
+
+use crate::dtype::DType;
+use crate::map::LoadReport;
+use crate::shape::Shape;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The cause given by a caller's own data source.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Everything that can go wrong, with the file, the variable and the offset where it did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No checkpoint where the caller pointed.
+    #[error(
+        "no checkpoint at `{}`: {reason}; a checkpoint is named by its prefix, the part that its files \
+         `PREFIX.index` and `PREFIX.data-00000-of-00001` share{}",
+        path.display(), Suggest("did you mean", candidates)
+    )]
+    NoCheckpoint {
+        /// The path as given.
+        path: PathBuf,
+        /// What was looked for and not found.
+        reason: String,
+        /// Prefixes nearby that do exist.
+        candidates: Vec<String>,
+    },
+
+    /// The checkpoint has no variable of this name.
+    #[error("no variable `{name}` in checkpoint `{}`{}", prefix.display(), Suggest("did you mean", candidates))]
+    VariableNotFound {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The nearest names that are there.
+        candidates: Vec<String>,
+    },
+
+    /// The variable is stored with another dtype than the one asked for. Nothing is ever cast silently.
+    #[error("variable `{name}` of checkpoint `{}` is {stored}, not {requested}: read it as {stored} and convert", prefix.display())]
+    DtypeMismatch {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The variable.
+        name: String,
+        /// The dtype in the file.
+        stored: DType,
+        /// The dtype that the caller asked for.
+        requested: DType,
+    },
+
+    /// A buffer, or the bytes of a variable to write, do not have the length that dtype and shape require.
+    #[error("variable `{name}`: {got} bytes given, {expected} needed for {dtype} {shape}")]
+    WrongLength {
+        /// The variable.
+        name: String,
+        /// Its dtype.
+        dtype: DType,
+        /// Its shape.
+        shape: Shape,
+        /// Bytes that dtype and shape require.
+        expected: u64,
+        /// Bytes given.
+        got: u64,
+    },
+
+    /// The index file is damaged, or no index of a tensor bundle at all.
+    #[error("`{}` is not a readable checkpoint index: {source}; restore the file from a copy, or use an older checkpoint", path.display())]
+    CorruptIndex {
+        /// The `.index` file.
+        path: PathBuf,
+        /// What is wrong, and at which byte.
+        source: TableError,
+    },
+
+    /// The index is sound, but what it says of one variable cannot be true. Other variables remain readable.
+    #[error("`{}`: the entry of variable `{name}` is invalid: {fault}", path.display())]
+    CorruptEntry {
+        /// The `.index` file.
+        path: PathBuf,
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        fault: EntryFault,
+    },
+
+    /// A data file that the index names does not exist.
+    #[error("`{}` is missing: variable `{name}` is stored there; a checkpoint is whole only with all its data files, copy them together", path.display())]
+    ShardMissing {
+        /// The data file.
+        path: PathBuf,
+        /// The variable that was asked for.
+        name: String,
+    },
+
+    /// A data file ends before the variable does.
+    #[error("`{}` has {file_len} bytes, but variable `{name}` lies at bytes {offset}..{}: the file is truncated", path.display(), offset.saturating_add(*size))]
+    ShardTruncated {
+        /// The data file.
+        path: PathBuf,
+        /// The variable.
+        name: String,
+        /// Where the variable starts, in bytes.
+        offset: u64,
+        /// How many bytes it has.
+        size: u64,
+        /// The length of the file.
+        file_len: u64,
+    },
+
+    /// The bytes of a variable are not those that were written.
+    #[error("`{}`: variable `{name}` at bytes {offset}..{} is corrupt: crc32c {computed:#010x}, stored {stored:#010x}; use an older checkpoint", path.display(), offset.saturating_add(*size))]
+    Checksum {
+        /// The data file.
+        path: PathBuf,
+        /// The variable.
+        name: String,
+        /// Where it starts, in bytes.
+        offset: u64,
+        /// How many bytes it has.
+        size: u64,
+        /// The checksum in the index (unmasked).
+        stored: u32,
+        /// The checksum of the bytes that are there.
+        computed: u32,
+    },
+
+    /// The payload of a string or variant variable does not parse.
+    #[error("`{}`: the {dtype} payload of variable `{name}` is corrupt at byte {offset}: {reason}", path.display())]
+    CorruptPayload {
+        /// The data file.
+        path: PathBuf,
+        /// The variable.
+        name: String,
+        /// `string` or `variant`.
+        dtype: DType,
+        /// The offset in the file.
+        offset: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+
+    /// The file is sound, but written for a newer reader or with a feature that this one does not have.
+    #[error("`{}`: {what}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The feature, and what to do.
+        what: String,
+    },
+
+    /// The file asks for more than the [`Limits`](crate::Limits) allow.
+    #[error("`{}`: {what} is {value}, the limit is {limit}; raise it with `Limits` if the file is trusted", path.display())]
+    LimitExceeded {
+        /// The file.
+        path: PathBuf,
+        /// The quantity.
+        what: &'static str,
+        /// What the file asks for.
+        value: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+
+    /// The `checkpoint` state file does not parse.
+    #[error("`{}`, line {line}: {reason}; delete the file or repair it, and name a prefix to go on without it", path.display())]
+    StateFile {
+        /// The state file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// Two variables of one checkpoint have the same name.
+    #[error("two variables are named `{name}`: every variable of a checkpoint needs its own name")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+
+    /// The caller asked for something that cannot be.
+    #[error("{what}")]
+    InvalidArgument {
+        /// What, and what to do instead.
+        what: String,
+    },
+
+    /// A committed checkpoint of this name is there already.
+    #[error("checkpoint `{}` exists: save under another step or in another directory, or allow overwriting", prefix.display())]
+    AlreadyExists {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+    },
+
+    /// The checkpoint and the model do not fit. The model has not been touched.
+    #[error("checkpoint `{}` does not fit the model, which was left as it is\n{report}", prefix.display())]
+    Mismatch {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// All that is missing, unused or different.
+        report: Box<LoadReport>,
+    },
+
+    /// The caller's own source of a variable's bytes failed.
+    #[error("the bytes of variable `{name}` could not be produced")]
+    Source {
+        /// The variable.
+        name: String,
+        /// The cause.
+        source: BoxError,
+    },
+
+    /// The operating system refused.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried: `open`, `read`, `write`, …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// The class of an [`Error`]: whose fault it is, and so what a program does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A checkpoint, variable or file is not there.
+    NotFound,
+    /// The file is wrong.
+    Corrupt,
+    /// The file is right, but we cannot read it.
+    Unsupported,
+    /// A limit was hit.
+    Limit,
+    /// The call was wrong, or checkpoint and model do not fit.
+    Usage,
+    /// The disk failed.
+    Io,
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::NoCheckpoint { .. } | Error::VariableNotFound { .. } => ErrorKind::NotFound,
+            Error::CorruptIndex { .. }
+            | Error::CorruptEntry { .. }
+            | Error::ShardMissing { .. }
+            | Error::ShardTruncated { .. }
+            | Error::Checksum { .. }
+            | Error::CorruptPayload { .. }
+            | Error::StateFile { .. } => ErrorKind::Corrupt,
+            Error::Unsupported { .. } => ErrorKind::Unsupported,
+            Error::LimitExceeded { .. } => ErrorKind::Limit,
+            Error::DtypeMismatch { .. }
+            | Error::WrongLength { .. }
+            | Error::DuplicateName { .. }
+            | Error::InvalidArgument { .. }
+            | Error::AlreadyExists { .. }
+            | Error::Mismatch { .. } => ErrorKind::Usage,
+            Error::Source { .. } | Error::Io { .. } => ErrorKind::Io,
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Error::Io {
+            action,
+            path: path.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Error::InvalidArgument { what: what.into() }
+    }
+}
+
+/// What is wrong with an index table. Offsets are in bytes from the start of the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// Shorter than the footer.
+    #[error("{len} bytes are too short for a table, whose footer alone has 48")]
+    TooShort {
+        /// The length of the file.
+        len: u64,
+    },
+    /// The last eight bytes are not the magic number.
+    #[error(
+        "magic number {found:#018x} in the last 8 bytes, expected 0xdb4775248b80fb57: truncated, or no checkpoint index"
+    )]
+    BadMagic {
+        /// What stands there.
+        found: u64,
+    },
+    /// A footer or index handle does not parse.
+    #[error("unreadable block handle at byte {offset}")]
+    BadHandle {
+        /// Where.
+        offset: u64,
+    },
+    /// A block does not lie within the file.
+    #[error("block at byte {offset} with {size} bytes reaches past the end of the file at {file_len}")]
+    BlockOutOfRange {
+        /// Where the block should start.
+        offset: u64,
+        /// Its size.
+        size: u64,
+        /// The length of the file.
+        file_len: u64,
+    },
+    /// A block's checksum is wrong.
+    #[error("checksum mismatch in the block at bytes {offset}..{}: crc32c {computed:#010x}, stored {stored:#010x}", offset + size)]
+    BlockChecksum {
+        /// Where the block starts.
+        offset: u64,
+        /// Its size.
+        size: u64,
+        /// The checksum in the file (unmasked).
+        stored: u32,
+        /// The checksum of the bytes.
+        computed: u32,
+    },
+    /// A block is stored in an unknown way.
+    #[error("block at byte {offset} has compression type {found}, expected 0 (none) or 1 (snappy)")]
+    BadBlockType {
+        /// Where the block starts.
+        offset: u64,
+        /// The type byte.
+        found: u8,
+    },
+    /// A compressed block does not decompress.
+    #[error("block at byte {offset} does not decompress: {reason}")]
+    BadCompression {
+        /// Where the block starts.
+        offset: u64,
+        /// The decompressor's words.
+        reason: String,
+    },
+    /// An entry or the restart array of a block does not parse.
+    #[error("block at byte {offset} is malformed: {reason}")]
+    BadBlock {
+        /// Where the block starts.
+        offset: u64,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// Keys are not strictly ascending.
+    #[error("keys out of order in the block at byte {offset}: `{}` after `{}`", key.escape_ascii(), previous.escape_ascii())]
+    KeyOrder {
+        /// Where the block starts.
+        offset: u64,
+        /// The key before.
+        previous: Vec<u8>,
+        /// The key that should have been greater.
+        key: Vec<u8>,
+    },
+    /// The keys are larger than prefix compression of this file can justify.
+    #[error("the keys expand to more than {limit} bytes, which an honest index of this size cannot hold")]
+    KeyBomb {
+        /// The limit for a file of this length.
+        limit: u64,
+    },
+    /// The table does not start with a bundle header.
+    #[error("no bundle header in the first entry: {reason}")]
+    NoHeader {
+        /// What stands there instead.
+        reason: &'static str,
+    },
+}
+
+/// What is wrong with one variable's entry in the index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryFault {
+    /// The entry is no `BundleEntryProto`.
+    #[error("not a BundleEntryProto")]
+    Unparsable,
+    /// The dtype is none that TensorFlow knows.
+    #[error("unknown dtype {0}")]
+    UnknownDtype(i32),
+    /// A dimension is negative, there are more than 254, or their product overflows.
+    #[error("impossible shape {0:?}")]
+    BadShape(Vec<i64>),
+    /// The stored size is not what dtype and shape require.
+    #[error("stored size {stored}, but {expected} expected from dtype and shape")]
+    BadSize {
+        /// The size in the entry.
+        stored: i64,
+        /// The size from dtype and shape.
+        expected: u64,
+    },
+    /// The offset is negative, or offset + size overflows.
+    #[error("impossible offset {0}")]
+    BadOffset(i64),
+    /// The shard does not exist.
+    #[error("shard {shard} of {num_shards}")]
+    BadShard {
+        /// The shard in the entry.
+        shard: i32,
+        /// How many shards the header declares.
+        num_shards: u32,
+    },
+}
+
+/// Prints `; did you mean a, b or c?` where there are candidates.
+struct Suggest<'a>(&'a str, &'a [String]);
+
+impl std::fmt::Display for Suggest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some((last, rest)) = self.1.split_last() else {
+            return Ok(());
+        };
+        write!(f, "; {} ", self.0)?;
+        for (i, name) in rest.iter().enumerate() {
+            write!(f, "{}`{name}`", if i > 0 { ", " } else { "" })?;
+        }
+        write!(f, "{}`{last}`?", if rest.is_empty() { "" } else { " or " })
+    }
+}

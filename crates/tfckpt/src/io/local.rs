@@ -1,0 +1,177 @@
+//! A directory on disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Durability, NewFile, ReadAt, Storage, check_name};
+
+/// A directory on disk.
+#[derive(Debug, Clone)]
+pub struct LocalDir {
+    root: PathBuf,
+}
+
+impl LocalDir {
+    /// The directory at `root`, which need not exist for reading to answer "not found".
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        // `Path::parent` of a bare name is empty, which system calls do not take for the current directory.
+        LocalDir {
+            root: if root.as_os_str().is_empty() {
+                PathBuf::from(".")
+            } else {
+                root
+            },
+        }
+    }
+
+    /// The directory at `root`, made with all its parents if it is not there.
+    ///
+    /// # Errors
+    /// A parent is a file, or cannot be written.
+    pub fn create(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let dir = Self::new(root);
+        fs::create_dir_all(&dir.root)?;
+        Ok(dir)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn file(&self, name: &str) -> io::Result<PathBuf> {
+        check_name(name)?;
+        Ok(self.root.join(name))
+    }
+}
+
+impl Storage for LocalDir {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        let file = File::open(self.file(name)?)?;
+        // A directory opens, and fails only when it is read.
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(Arc::new(LocalFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        let target = self.file(name)?;
+        // TensorFlow's own scheme for temporary names, so that whatever cleans up after TensorFlow cleans up here.
+        let unique = RandomState::new().build_hasher().finish();
+        let temporary = self.root.join(format!("{name}.tempstate{unique}"));
+        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        Ok(Box::new(LocalNewFile {
+            file,
+            temporary,
+            target,
+            published: false,
+        }))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.file(name)?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // Only Unix lets a directory be synced, and only there is it needed.
+        if cfg!(unix) {
+            File::open(&self.root)?.sync_all()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        Ok(self.file(name)?.is_file())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+#[derive(Debug)]
+struct LocalFile(File);
+
+impl ReadAt for LocalFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    #[cfg(unix)]
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.0, buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match std::os::windows::fs::FileExt::seek_read(&self.0, buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    buffer = buffer.get_mut(n..).unwrap_or_default();
+                    offset += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct LocalNewFile {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    published: bool,
+}
+
+impl Write for LocalNewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NewFile for LocalNewFile {
+    fn publish(mut self: Box<Self>, durability: Durability) -> io::Result<()> {
+        if durability == Durability::Synced {
+            self.file.sync_all()?;
+        }
+        fs::rename(&self.temporary, &self.target)?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for LocalNewFile {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nothing better can be done with a failure: the name is temporary, and no reader ever looks at it.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A directory in memory.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Durability, NewFile, ReadAt, Storage, check_name};
+
+/// A directory in memory: the reference that other storages are compared with. Clones share their files.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryDir {
+    files: Arc<Mutex<HashMap<String, Arc<[u8]>>>>,
+}
+
+impl MemoryDir {
+    /// An empty directory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a file there.
+    pub fn insert(&self, name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) {
+        self.files().insert(name.into(), bytes.into());
+    }
+
+    /// The bytes of a file.
+    pub fn get(&self, name: &str) -> Option<Arc<[u8]>> {
+        self.files().get(name).cloned()
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<String, Arc<[u8]>>> {
+        // The map is whole between any two calls, so that a panic elsewhere does not damage it.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage for MemoryDir {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        check_name(name)?;
+        let bytes = self.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(MemoryFile(bytes)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        check_name(name)?;
+        Ok(Box::new(MemoryNewFile {
+            dir: self.clone(),
+            name: name.to_owned(),
+            bytes: Vec::new(),
+        }))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.files().keys().cloned().collect())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files()
+            .remove(name)
+            .map(drop)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from("memory:").join(name)
+    }
+}
+
+#[derive(Debug)]
+struct MemoryFile(Arc<[u8]>);
+
+impl ReadAt for MemoryFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).ok();
+        let range = start.and_then(|start| Some(start..start.checked_add(buffer.len())?));
+        let bytes = range
+            .and_then(|range| self.0.get(range))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct MemoryNewFile {
+    dir: MemoryDir,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Write for MemoryNewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NewFile for MemoryNewFile {
+    fn publish(self: Box<Self>, _: Durability) -> io::Result<()> {
+        self.dir.insert(self.name, self.bytes);
+        Ok(())
+    }
+}

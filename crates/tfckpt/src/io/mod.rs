@@ -1,0 +1,114 @@
+//! Where the files of checkpoints live.
+//!
+//! A [`Storage`] is one directory, flat. [`LocalDir`] is the one on disk, [`MemoryDir`] one for tests and for
+//! checkpoints that never touch a disk. Nothing above this module knows about paths or system calls.
+
+mod local;
+mod memory;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use local::LocalDir;
+pub use memory::MemoryDir;
+
+/// One directory of files.
+///
+/// # Contract
+/// - A file becomes visible under its name only by [`NewFile::publish`], whole, replacing what had that name.
+/// - After `publish` with [`Durability::Synced`] and [`Storage::sync`], the file survives a power cut.
+/// - A name that is not there gives [`io::ErrorKind::NotFound`].
+/// - Names are plain file names; one with a separator, or `..`, gives [`io::ErrorKind::InvalidInput`].
+pub trait Storage: std::fmt::Debug + Send + Sync {
+    /// Opens a file for reading. It stays readable when it is replaced or removed afterwards.
+    ///
+    /// # Errors
+    /// The file is not there, or cannot be read.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>>;
+
+    /// Starts a new file, which nobody sees before it is published.
+    ///
+    /// # Errors
+    /// The directory is not there, is full, or cannot be written.
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>>;
+
+    /// The names of all files, in no order. Directories are left out.
+    ///
+    /// # Errors
+    /// The directory is not there, or cannot be read.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Removes a file. A symbolic link is removed itself, never what it points to.
+    ///
+    /// # Errors
+    /// The file is not there, or cannot be removed.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes everything published and removed so far survive a power cut.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Whether a file of this name is there.
+    ///
+    /// # Errors
+    /// The directory cannot be asked.
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        match self.open(name) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The path of a file, for messages.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// A file that can be read at any place, by several threads at once.
+pub trait ReadAt: std::fmt::Debug + Send + Sync {
+    /// The length in bytes.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` with the bytes at `offset`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before the buffer is full.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+/// A file being written under a temporary name. Dropping it unpublished removes it.
+pub trait NewFile: Write + std::fmt::Debug + Send {
+    /// Gives the file its name, in one step; whoever opens the name sees the old file whole or the new one whole.
+    ///
+    /// # Errors
+    /// The device failed. The name then still shows the old file, if there was one.
+    fn publish(self: Box<Self>, durability: Durability) -> io::Result<()>;
+}
+
+/// What a save waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The bytes are on the device: they survive a power cut. The default.
+    #[default]
+    Synced,
+    /// The bytes are with the operating system: they survive the process, not a power cut. What TensorFlow does.
+    Buffered,
+}
+
+/// Refuses names that would leave the directory.
+pub(crate) fn check_name(name: &str) -> io::Result<()> {
+    let plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
+    match plain {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{name}` is not a plain file name"),
+        )),
+    }
+}

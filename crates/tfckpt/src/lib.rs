@@ -1,0 +1,78 @@
+//! TensorFlow checkpoints without TensorFlow: read any, write what TensorFlow restores, keep a directory of them.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let run = dir.path();
+//! use tfckpt::{Checkpoint, Saver, Variable};
+//!
+//! let kernel = [0.5f32, 1.5, 2.5, 3.5];
+//! Saver::new(run).save([Variable::new("dense/kernel", [2, 2], &kernel)], 100)?;
+//!
+//! let checkpoint = Checkpoint::open(run)?; // a prefix, one of its files, a directory or a SavedModel
+//! for variable in checkpoint.variables() {
+//!     println!("{} {} {}", variable.name(), variable.dtype(), variable.shape());
+//! }
+//! assert_eq!(checkpoint.read::<f32>("dense/kernel")?, kernel);
+//! assert_eq!(checkpoint.global_step()?, Some(100));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The data path
+//! Reading: [`Checkpoint::open`] reads and checks the whole index; each variable is then read on its own, straight
+//! into its destination, and hashed on the way. Writing: each variable streams once through its checksum into the
+//! data file; data and index appear under their names only when they are whole, the index last.
+//!
+//! Nothing that comes from a file makes this crate panic, overflow, or allocate more than the file can justify; see
+//! [`Limits`].
+//!
+//! # Bytes
+//! Elements are row-major. All bytes that go in and out are little-endian; the few files that big-endian machines
+//! wrote are swapped on reading.
+//!
+//! # Features
+//! - `half` (default): `half::f16` and `half::bf16` as [`Element`]s.
+//! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
+//!
+//! # The format
+//! Source of all format facts: `tensorflow/core/util/tensor_bundle/` and `tensorflow/core/lib/io/` of TensorFlow
+//! 2.21, checked against its behaviour.
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::print_stdout
+)]
+
+// Ranks: a file imports only its own rank or a lower one; `tests/ranks.rs` enforces it.
+mod dtype;
+mod error;
+mod limits;
+mod shape;
+mod suggest;
+mod tensor;
+
+mod bytes;
+mod proto;
+
+pub mod io;
+
+mod table;
+
+mod bundle;
+
+mod checkpoint;
+pub mod map;
+
+pub use bundle::{Bundle, BundleWriter, Endianness, Strings, VariableInfo, Written};
+pub use checkpoint::{Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, checkpoint_state, latest_checkpoint};
+pub use dtype::DType;
+pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};
+pub use limits::Limits;
+pub use shape::Shape;
+pub use tensor::{Element, Sink, Variable};

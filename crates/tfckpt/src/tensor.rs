@@ -1,0 +1,162 @@
+//! Variables on their way into a checkpoint, and the Rust types that their elements map to.
+
+use std::borrow::Cow;
+
+use crate::dtype::DType;
+use crate::error::BoxError;
+use crate::shape::Shape;
+
+/// A Rust type that is an element of a TensorFlow dtype, bit for bit.
+///
+/// Implemented for the integers, `f32`, `f64` and, with the feature `half`, for `half::f16` and `half::bf16`.
+/// `bool` has no implementation, because a byte from a file need not be 0 or 1: read it as bytes.
+pub trait Element: bytemuck::Pod + Send + Sync {
+    /// The dtype in the file.
+    const DTYPE: DType;
+}
+
+macro_rules! elements {
+    ($($rust:ty => $dtype:ident),* $(,)?) => {
+        $(impl Element for $rust { const DTYPE: DType = DType::$dtype; })*
+    };
+}
+
+elements! {
+    f32 => Float32, f64 => Float64, i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
+    u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64,
+}
+
+#[cfg(feature = "half")]
+elements! { half::f16 => Float16, half::bf16 => Bfloat16 }
+
+/// Takes the bytes of a variable, in any number of pieces: little-endian elements in row-major order.
+pub type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), BoxError> + 's;
+
+/// A variable to be saved: name, dtype, shape, and where its bytes come from.
+///
+/// The bytes may be borrowed, owned, or produced at the moment when they are written, so that a model never exists
+/// twice in memory.
+pub struct Variable<'a> {
+    name: Vec<u8>,
+    dtype: DType,
+    shape: Shape,
+    pub(crate) payload: Payload<'a>,
+}
+
+pub(crate) enum Payload<'a> {
+    /// The bytes of the elements, little-endian, row-major.
+    Bytes(Cow<'a, [u8]>),
+    /// The elements of a `string` variable.
+    Strings(Vec<Cow<'a, [u8]>>),
+    /// Produces the bytes when called.
+    Deferred(Deferred<'a>),
+}
+
+type Deferred<'a> = Box<dyn FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + 'a>;
+
+impl<'a> Variable<'a> {
+    /// A variable of borrowed elements. Costs nothing on little-endian machines.
+    ///
+    /// ```
+    /// let kernel = [0.5f32, 1.5, 2.5, 3.5];
+    /// let variable = tfckpt::Variable::new("dense/kernel", [2, 2], &kernel);
+    /// assert_eq!(variable.dtype(), tfckpt::DType::Float32);
+    /// ```
+    pub fn new<T: Element>(name: impl Into<Vec<u8>>, shape: impl Into<Shape>, elements: &'a [T]) -> Self {
+        let bytes = match cfg!(target_endian = "little") {
+            true => Cow::Borrowed(bytemuck::cast_slice(elements)),
+            false => Cow::Owned(crate::bytes::endian::swapped(bytemuck::cast_slice(elements), T::DTYPE)),
+        };
+        Self::from_bytes(name, T::DTYPE, shape, bytes)
+    }
+
+    /// A scalar.
+    pub fn scalar<T: Element>(name: impl Into<Vec<u8>>, value: T) -> Self {
+        let mut bytes = bytemuck::bytes_of(&value).to_vec();
+        crate::bytes::endian::to_little(&mut bytes, T::DTYPE);
+        Self::from_bytes(name, T::DTYPE, Shape::scalar(), bytes)
+    }
+
+    /// A variable of raw bytes: little-endian elements, row-major. Saving fails unless the length fits dtype and
+    /// shape.
+    pub fn from_bytes(
+        name: impl Into<Vec<u8>>,
+        dtype: DType,
+        shape: impl Into<Shape>,
+        bytes: impl Into<Cow<'a, [u8]>>,
+    ) -> Self {
+        Variable {
+            name: name.into(),
+            dtype,
+            shape: shape.into(),
+            payload: Payload::Bytes(bytes.into()),
+        }
+    }
+
+    /// A `string` variable; each element is any bytes.
+    pub fn strings<S: Into<Cow<'a, [u8]>>>(
+        name: impl Into<Vec<u8>>,
+        shape: impl Into<Shape>,
+        elements: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let elements = elements.into_iter().map(Into::into).collect();
+        Variable {
+            name: name.into(),
+            dtype: DType::String,
+            shape: shape.into(),
+            payload: Payload::Strings(elements),
+        }
+    }
+
+    /// A variable whose bytes are produced while it is written: `produce` passes them to the sink, little-endian
+    /// and row-major, in pieces of any size. Only one variable is produced at a time, so saving a model needs no
+    /// more memory than `produce` itself takes.
+    pub fn deferred(
+        name: impl Into<Vec<u8>>,
+        dtype: DType,
+        shape: impl Into<Shape>,
+        produce: impl FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + 'a,
+    ) -> Self {
+        Variable {
+            name: name.into(),
+            dtype,
+            shape: shape.into(),
+            payload: Payload::Deferred(Box::new(produce)),
+        }
+    }
+
+    /// The name, as text; bytes that are not UTF-8 are replaced.
+    pub fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
+    }
+
+    /// The name, as the bytes that are stored.
+    pub fn key(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The dtype.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The number of bytes of the elements; `None` for strings, or if it overflows.
+    pub fn byte_len(&self) -> Option<u64> {
+        self.shape.element_count()?.checked_mul(self.dtype.size()? as u64)
+    }
+}
+
+impl std::fmt::Debug for Variable<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Variable")
+            .field("name", &self.name())
+            .field("dtype", &self.dtype)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
