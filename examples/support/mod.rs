@@ -7,22 +7,22 @@ use anyhow::{Context, Result, ensure};
 
 /// Images and labels, in the order of the file.
 #[derive(Debug, Clone)]
-pub struct Digits {
+pub(crate) struct Digits {
     /// `[n, 8, 8]` pixels in 0..=1, row-major.
-    pub pixels: Vec<f32>,
+    pub(crate) pixels: Vec<f32>,
     /// `n` labels in 0..10.
-    pub labels: Vec<u8>,
+    pub(crate) labels: Vec<u8>,
 }
 
 /// Pixels of an image.
-pub const PIXELS: usize = 64;
+pub(crate) const PIXELS: usize = 64;
 
 /// Rows that train; the others test.
 const TRAIN: usize = 1500;
 
 impl Digits {
     /// The training and the test images of `data/digits.csv.gz`.
-    pub fn load() -> Result<(Digits, Digits)> {
+    pub(crate) fn load() -> Result<(Digits, Digits)> {
         let path = data("digits.csv.gz");
         let file = std::fs::File::open(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
         let mut text = String::new();
@@ -42,12 +42,12 @@ impl Digits {
     }
 
     /// The number of images.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.labels.len()
     }
 
     /// Images `range` and their labels.
-    pub fn slice(&self, range: std::ops::Range<usize>) -> (&[f32], &[u8]) {
+    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> (&[f32], &[u8]) {
         (&self.pixels[range.start * PIXELS..range.end * PIXELS], &self.labels[range])
     }
 
@@ -57,6 +57,6 @@ impl Digits {
 }
 
 /// A file of the repository's `data` folder.
-pub fn data(name: &str) -> PathBuf {
+pub(crate) fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
 }

@@ -1,0 +1,102 @@
+//! The codec: files out of descriptions, descriptions out of files.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tfckpt::io::LocalDir;
+use tfckpt::{BundleWriter, Checkpoint, DType, Saver, Variable};
+
+/// A variable on its way to or from Python. Names and bytes are hexadecimal, so that any of them can be told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Spec {
+    name_hex: String,
+    dtype: String,
+    shape: Vec<usize>,
+    /// The elements, little-endian.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bytes_hex: Option<String>,
+    /// The elements of a `string` variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    strings_hex: Option<Vec<String>>,
+    /// Instead of the bytes, when describing a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+/// Writes the variables of a JSON file, in their order.
+pub(crate) fn write(spec: &str, prefix: &str) -> Result<()> {
+    let specs: Vec<Spec> = serde_json::from_slice(&std::fs::read(spec)?)?;
+    let prefix = Path::new(prefix);
+    let storage = Arc::new(LocalDir::create(prefix.parent().context("a prefix with a directory")?)?);
+    let name = prefix.file_name().and_then(|name| name.to_str()).context("a prefix with a name")?;
+    let mut writer = BundleWriter::create(storage, name)?;
+    for spec in &specs {
+        let name = hex::decode(&spec.name_hex)?;
+        let shape = spec.shape.clone();
+        let variable = match (&spec.bytes_hex, &spec.strings_hex) {
+            (Some(bytes), None) => {
+                let dtype = DType::from_name(&spec.dtype).with_context(|| format!("dtype {}", spec.dtype))?;
+                Variable::from_bytes(name, dtype, shape, hex::decode(bytes)?)
+            }
+            (None, Some(strings)) => {
+                let strings: Vec<Vec<u8>> = strings.iter().map(hex::decode).collect::<Result<_, _>>()?;
+                Variable::strings(name, shape, strings)
+            }
+            _ => bail!("a variable has either bytes or strings"),
+        };
+        writer.add(variable)?;
+    }
+    let written = writer.finish()?;
+    println!("{}", serde_json::json!({ "variables": written.variables, "data_bytes": written.data_bytes }));
+    Ok(())
+}
+
+/// Describes every variable of a checkpoint.
+pub(crate) fn dump(path: &str) -> Result<()> {
+    let checkpoint = Checkpoint::open(path)?;
+    let mut specs = Vec::new();
+    for info in checkpoint.variables() {
+        let mut spec = Spec {
+            name_hex: hex::encode(info.key()),
+            dtype: info.dtype().name().to_owned(),
+            shape: info.shape().dims().to_vec(),
+            bytes_hex: None,
+            strings_hex: None,
+            sha256: None,
+        };
+        match info.dtype() {
+            DType::String => {
+                spec.strings_hex = Some(checkpoint.read_strings(info.key())?.iter().map(hex::encode).collect());
+            }
+            _ => spec.sha256 = Some(hex::encode(Sha256::digest(checkpoint.read_bytes(info.key())?))),
+        }
+        specs.push(spec);
+    }
+    println!("{}", serde_json::to_string(&specs)?);
+    Ok(())
+}
+
+/// Saves a variable at each step that a line of standard input names, and answers with the latest checkpoint.
+pub(crate) fn saver(directory: &str, max_to_keep: usize) -> Result<()> {
+    let mut saver = Saver::new(directory).max_to_keep(max_to_keep);
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        match line.split_once(' ') {
+            Some(("save", step)) => {
+                let step: i64 = step.parse()?;
+                saver.save([Variable::scalar("v", step as f32)], step)?;
+            }
+            // As a new process would.
+            Some(("restart", keep)) => saver = Saver::new(directory).max_to_keep(keep.parse::<usize>()?),
+            Some(("latest", _)) => {}
+            _ => bail!("unknown command `{line}`"),
+        }
+        let latest = tfckpt::latest_checkpoint(directory)?;
+        println!("{}", serde_json::to_string(&latest)?);
+    }
+    Ok(())
+}

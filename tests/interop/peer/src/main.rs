@@ -1,0 +1,16 @@
+//! Our side of `tests/interop`: does with this project what `interop.py` asks, and prints what it found as JSON.
+
+mod codec;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["write", spec, prefix] => codec::write(spec, prefix),
+        ["dump", path] => codec::dump(path),
+        ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
+        _ => bail!("usage: write SPEC PREFIX | dump PATH | saver DIRECTORY MAX_TO_KEEP"),
+    }
+}
