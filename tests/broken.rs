@@ -24,7 +24,7 @@ enum Outcome {
 }
 
 fn index_fault(error: &Error, wanted: fn(&TableError) -> bool) -> bool {
-    matches!(error, Error::CorruptIndex { source, .. } if wanted(source))
+    matches!(error, Error::CorruptIndex { fault, .. } if wanted(fault))
 }
 
 fn entry_fault(error: &Error, wanted: fn(&EntryFault) -> bool) -> bool {

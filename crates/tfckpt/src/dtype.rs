@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn the_table_is_in_the_order_of_the_numbers() {
-        for (i, dtype) in DType::all().enumerate() {
-            assert_eq!(dtype.number() as usize, i + 1);
+        for (number, dtype) in (1..).zip(DType::all()) {
+            assert_eq!(dtype.number(), number);
             assert_eq!(DType::from_number(dtype.number()), Some(dtype));
             assert_eq!(DType::from_name(dtype.name()), Some(dtype));
         }

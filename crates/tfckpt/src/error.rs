@@ -74,12 +74,12 @@ pub enum Error {
     },
 
     /// The index file is damaged, or no index of a tensor bundle at all.
-    #[error("`{}` is not a readable checkpoint index: {source}; restore the file from a copy, or use an older checkpoint", path.display())]
+    #[error("`{}` is not a readable checkpoint index: {fault}; restore the file from a copy, or use an older checkpoint", path.display())]
     CorruptIndex {
         /// The `.index` file.
         path: PathBuf,
         /// What is wrong, and at which byte.
-        source: TableError,
+        fault: TableError,
     },
 
     /// The index is sound, but what it says of one variable cannot be true. Other variables remain readable.

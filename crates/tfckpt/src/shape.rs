@@ -5,7 +5,7 @@
 pub struct Shape(Box<[usize]>);
 
 /// TensorFlow's own limit.
-pub(crate) const MAX_RANK: usize = 254;
+const MAX_RANK: usize = 254;
 
 impl Shape {
     /// The shape of a scalar.
@@ -32,18 +32,16 @@ impl Shape {
 
     /// The dimensions as a file has them, checked: none negative, at most 254, fewer than 2^63 elements.
     pub(crate) fn from_file(dims: &[i64]) -> Option<Self> {
-        if dims.len() > MAX_RANK {
-            return None;
-        }
         let dims: Option<Box<[usize]>> = dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
-        let shape = Shape(dims?);
+        Some(Shape(dims?)).filter(Shape::is_storable)
+    }
+
+    /// Whether the format can hold it; the same rule for readers and writers.
+    pub(crate) fn is_storable(&self) -> bool {
         // A zero anywhere makes the product zero, but the other dimensions must still make sense together.
-        let product = shape
-            .0
-            .iter()
-            .filter(|&&dim| dim != 0)
-            .try_fold(1u64, |n, &dim| n.checked_mul(dim as u64))?;
-        i64::try_from(product).ok().map(|_| shape)
+        let mut dims = self.0.iter().filter(|&&dim| dim != 0);
+        let product = dims.try_fold(1u64, |n, &dim| n.checked_mul(dim as u64));
+        self.rank() <= MAX_RANK && product.is_some_and(|n| i64::try_from(n).is_ok())
     }
 }
 

@@ -58,9 +58,9 @@ impl Bundle {
         let name = index_name(prefix);
         let path = storage.path(&name);
         let file = read_index(storage.as_ref(), &name, prefix, limits)?;
-        let corrupt = |source| Error::CorruptIndex {
+        let corrupt = |fault| Error::CorruptIndex {
             path: path.clone(),
-            source,
+            fault,
         };
 
         let mut header = None;

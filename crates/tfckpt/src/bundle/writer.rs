@@ -15,7 +15,6 @@ use crate::error::{BoxError, Error, Result};
 use crate::io::{Durability, NewFile, Storage};
 use crate::limits::Limits;
 use crate::proto::{BundleEntryProto, BundleHeaderProto, Dim, TensorShapeProto, VersionDef};
-use crate::shape::MAX_RANK;
 use crate::table::TableWriter;
 use crate::tensor::{Payload, Variable};
 
@@ -238,15 +237,13 @@ impl BundleWriter {
                 name: name.into_owned(),
             });
         }
-        if variable.shape().rank() > MAX_RANK {
-            return Err(Error::invalid(format!(
-                "variable `{name}` has {} dimensions, at most 254 can be stored",
-                variable.shape().rank()
-            )));
-        }
-        let elements = variable.shape().element_count().filter(|&n| i64::try_from(n).is_ok());
-        let elements = elements
-            .ok_or_else(|| Error::invalid(format!("variable `{name}`: shape {} overflows", variable.shape())))?;
+        let elements = variable.shape().element_count().filter(|_| variable.shape().is_storable());
+        let elements = elements.ok_or_else(|| {
+            let shape = variable.shape();
+            Error::invalid(format!(
+                "variable `{name}` cannot have shape {shape}: at most 254 dimensions and 2^63 elements can be stored"
+            ))
+        })?;
         match &variable.payload {
             Payload::Strings(strings) if strings.len() as u64 != elements => {
                 return Err(Error::WrongLength {

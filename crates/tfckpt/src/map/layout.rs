@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn bytes(n: usize) -> Vec<u8> {
-        (0..n as u32).flat_map(u32::to_le_bytes).collect()
+        (0u32..).take(n).flat_map(u32::to_le_bytes).collect()
     }
 
     #[test]

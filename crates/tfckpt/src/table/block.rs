@@ -2,6 +2,9 @@
 
 use crate::bytes::{Cursor, put_fixed32, put_varint};
 
+/// A key and its value.
+pub(super) type Entry<'k, 'a> = (&'k [u8], &'a [u8]);
+
 /// Walks the entries of a decoded block in order.
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
@@ -30,7 +33,7 @@ impl<'a> Entries<'a> {
     }
 
     /// The next key and value. The key is good until the next call.
-    pub(super) fn next(&mut self) -> Result<Option<(&[u8], &'a [u8])>, &'static str> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry<'_, 'a>>, &'static str> {
         if self.cursor.is_empty() {
             return Ok(None);
         }

@@ -1,0 +1,73 @@
+//! The codec by itself: saving, reading, verifying and opening, in bytes or variables for each second.
+//!
+//! ```text
+//! cargo bench --bench codec
+//! ```
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{AllocProfiler, Bencher};
+use tfckpt::io::Durability;
+use tfckpt::{Checkpoint, Saver, Variable};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+/// 16 variables of 4 MiB.
+const LARGE: (usize, usize) = (16, 1 << 20);
+/// 20,000 variables of 1 KiB.
+const SMALL: (usize, usize) = (20_000, 256);
+
+fn bytes((variables, elements): (usize, usize)) -> BytesCount {
+    BytesCount::new(variables * elements * 4)
+}
+
+fn save(dir: &std::path::Path, (variables, elements): (usize, usize), durability: Durability) {
+    let values = vec![0.5f32; elements];
+    let variables = (0..variables).map(|i| Variable::new(format!("layer_{i}/kernel"), [elements], &values));
+    Saver::new(dir).overwrite(true).durability(durability).save(variables, 1).expect("the save succeeds");
+}
+
+#[divan::bench(args = [LARGE, SMALL], sample_count = 10)]
+fn save_buffered(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    bencher.counter(bytes(shape)).bench_local(|| save(dir.path(), shape, Durability::Buffered));
+}
+
+#[divan::bench(args = [LARGE], sample_count = 10)]
+fn save_synced(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    bencher.counter(bytes(shape)).bench_local(|| save(dir.path(), shape, Durability::Synced));
+}
+
+#[divan::bench(args = [LARGE, SMALL], sample_count = 10)]
+fn read_all(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    save(dir.path(), shape, Durability::Buffered);
+    let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
+    bencher.counter(bytes(shape)).bench_local(|| {
+        checkpoint.variables().for_each(|info| {
+            divan::black_box(checkpoint.read_bytes(info.key()).expect("it reads"));
+        });
+    });
+}
+
+#[divan::bench(args = [LARGE, SMALL], sample_count = 10)]
+fn verify_all(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    save(dir.path(), shape, Durability::Buffered);
+    let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
+    bencher.counter(bytes(shape)).bench_local(|| {
+        checkpoint.variables().for_each(|info| checkpoint.verify(info).expect("it is sound"));
+    });
+}
+
+#[divan::bench(args = [SMALL], sample_count = 20)]
+fn open(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    save(dir.path(), shape, Durability::Buffered);
+    bencher.counter(ItemsCount::new(shape.0)).bench_local(|| Checkpoint::open(dir.path()).expect("it opens"));
+}

@@ -1,0 +1,101 @@
+//! `tfckpt convert`: between safetensors and TensorFlow, names and bytes unchanged.
+
+mod dtypes;
+mod source;
+mod target;
+mod to_safetensors;
+mod to_tensorflow;
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::text::count;
+
+/// Convert between TensorFlow and safetensors, names and bytes unchanged
+///
+/// What ends in `.safetensors` is one, anything else is the prefix of a TensorFlow checkpoint. One variable at a time
+/// is in memory. The destination appears whole, or not at all.
+#[derive(Debug, clap::Args)]
+#[command(
+    help_template = crate::HELP,
+    before_help = "Examples:
+  tfckpt convert run/model.ckpt-100 model.safetensors
+  tfckpt convert run model.safetensors               the latest checkpoint in run
+  tfckpt convert model.safetensors out/model.ckpt    writes out/model.ckpt.index and its data file",
+    after_help = crate::EXIT_CODES
+)]
+pub(crate) struct Args {
+    /// Checkpoint (prefix, directory, …) or .safetensors file
+    #[arg(value_name = "SRC")]
+    source: PathBuf,
+    /// The other of the two
+    #[arg(value_name = "DST")]
+    destination: PathBuf,
+    /// Replace the destination if it exists
+    #[arg(long)]
+    force: bool,
+    /// Leave out variables that the other format cannot hold (strings, …) and name them, instead of refusing
+    #[arg(long)]
+    skip_unsupported: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    match (is_safetensors(&args.source), is_safetensors(&args.destination)) {
+        (false, true) => to_safetensors::run(args),
+        (true, false) => to_tensorflow::run(args),
+        (true, true) => Err(Failure::new(
+            Exit::Usage,
+            "both names end in `.safetensors`: one must be the prefix of a TensorFlow checkpoint, such as `out/model.ckpt`",
+        )),
+        (false, false) => Err(Failure::new(
+            Exit::Usage,
+            "neither name ends in `.safetensors`: one must, the other is the prefix of a TensorFlow checkpoint",
+        )),
+    }
+}
+
+fn is_safetensors(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+}
+
+/// A variable that the other format cannot hold, and why.
+struct Unsupported {
+    name: String,
+    reason: String,
+}
+
+impl Args {
+    /// Refuses variables that the other format cannot hold, all at once, or names those left out.
+    fn settle(&self, format: &str, unsupported: &[Unsupported]) -> Result<(), Failure> {
+        if unsupported.is_empty() {
+            return Ok(());
+        }
+        let number = count(unsupported.len() as u64, "variable");
+        let lines: String = unsupported
+            .iter()
+            .map(|variable| format!("\n  {}: {}", variable.name, variable.reason))
+            .collect();
+        let source = self.source.display();
+        if self.skip_unsupported {
+            let text = format!("{number} of `{source}` left out, {format} cannot hold them:{lines}");
+            output::note(&Failure::new(Exit::Unsupported, text).to_string());
+            return Ok(());
+        }
+        let text = format!(
+            "`{source}` has {number} that {format} cannot hold; convert the others with `--skip-unsupported`:{lines}"
+        );
+        Err(Failure::new(Exit::Unsupported, text))
+    }
+
+    /// Tells a person at a terminal what was done.
+    fn done(&self, variables: usize, bytes: u64) {
+        output::chat(&format!(
+            "wrote `{}`: {}, {}",
+            self.destination.display(),
+            count(variables as u64, "variable"),
+            crate::text::bytes(bytes)
+        ));
+    }
+}

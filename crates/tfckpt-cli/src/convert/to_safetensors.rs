@@ -1,0 +1,114 @@
+//! TensorFlow to safetensors.
+
+use std::io::{self, BufWriter, Write};
+
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use tfckpt::io::Durability;
+use tfckpt::{Checkpoint, VariableInfo};
+
+use super::source::{LENGTH, MAX_HEADER};
+use super::target::Target;
+use super::{Args, Unsupported, dtypes};
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let checkpoint = Checkpoint::open(&args.source)?;
+    refuse_faults(&checkpoint)?;
+    let (mut tensors, mut unsupported) = (Vec::new(), Vec::new());
+    for info in checkpoint.variables() {
+        match counterpart(info) {
+            Ok((name, dtype)) => tensors.push((name, dtype, info)),
+            Err(reason) => unsupported.push(Unsupported {
+                name: info.name().into_owned(),
+                reason,
+            }),
+        }
+    }
+    args.settle("safetensors", &unsupported)?;
+    let target = Target::file(&args.destination, args.force)?;
+    // The order of the safetensors crate itself: the widest elements first, so that all are aligned.
+    tensors.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let header = header(&tensors)?;
+
+    let bytes = tensors.iter().map(|(.., info)| info.size()).sum();
+    let bar = output::progress(bytes);
+    let io = |action| move |error| Failure::io(action, &args.destination, error);
+    let file = target.storage.create(&target.name).map_err(io("create"))?;
+    // Dropped on any error, the unpublished file vanishes.
+    let mut file = BufWriter::with_capacity(1 << 20, file);
+    file.write_all(&header).map_err(io("write"))?;
+    for (.., info) in &tensors {
+        let bytes = checkpoint.read_bytes(info.key())?;
+        file.write_all(&bytes).map_err(io("write"))?;
+        bar.inc(info.size());
+    }
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error);
+    file.and_then(|file| file.publish(Durability::Synced))
+        .and_then(|()| target.storage.sync())
+        .map_err(io("write"))?;
+    bar.finish_and_clear();
+    args.done(tensors.len(), bytes);
+    Ok(())
+}
+
+/// A damaged index must not pass for a smaller checkpoint.
+fn refuse_faults(checkpoint: &Checkpoint) -> Result<(), Failure> {
+    let lines: String = checkpoint
+        .faults()
+        .map(|(key, fault)| format!("\n  {}: {fault}", String::from_utf8_lossy(key)))
+        .collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let text = format!("`{}` has invalid entries:{lines}", checkpoint.index_path().display());
+    Err(Failure::new(Exit::Corrupt, text))
+}
+
+/// Name and dtype in safetensors, or why there are none.
+fn counterpart(info: &VariableInfo) -> Result<(&str, Dtype), String> {
+    let name = std::str::from_utf8(info.key()).map_err(|_| "its name is not UTF-8".to_owned())?;
+    if name == "__metadata__" {
+        return Err("safetensors reserves this name".to_owned());
+    }
+    if info.slices() > 0 {
+        return Err(format!("it is partitioned into {} slices", info.slices()));
+    }
+    let dtype = dtypes::to_safetensors(info.dtype());
+    dtype
+        .map(|dtype| (name, dtype))
+        .ok_or_else(|| format!("there is no dtype {}", info.dtype()))
+}
+
+/// Everything before the first tensor: a length, and JSON padded to a multiple of 8 bytes. The safetensors crate
+/// writes the same, but cannot stop when a variable turns out to be corrupt: its `View::data` cannot fail.
+fn header(tensors: &[(&str, Dtype, &VariableInfo)]) -> Result<Vec<u8>, Failure> {
+    let too_large = || {
+        let text = "the header would have more than 100 MB, which readers of safetensors refuse";
+        Failure::new(Exit::Unsupported, text)
+    };
+    let mut start = 0usize;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for (name, dtype, info) in tensors {
+        let size = usize::try_from(info.size()).map_err(|_| too_large())?;
+        let end = start.checked_add(size).ok_or_else(too_large)?;
+        let info = TensorInfo {
+            dtype: *dtype,
+            shape: info.shape().dims().to_vec(),
+            data_offsets: (start, end),
+        };
+        infos.push(((*name).to_owned(), info));
+        start = end;
+    }
+    let refused = |error: anyhow::Error| Failure::caused(Exit::Unsupported, "no safetensors header can be made", error);
+    let metadata = Metadata::new(None, infos).map_err(|error| refused(error.into()))?;
+    let mut json = serde_json::to_vec(&metadata).map_err(|error| refused(error.into()))?;
+    json.resize(json.len().next_multiple_of(LENGTH as usize), b' ');
+    if json.len() as u64 > MAX_HEADER {
+        return Err(too_large());
+    }
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    Ok(header)
+}

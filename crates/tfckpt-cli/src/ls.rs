@@ -1,0 +1,192 @@
+//! `tfckpt ls`: the variables of a checkpoint, as a table or as JSON.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+use tfckpt::{Checkpoint, Endianness, VariableInfo};
+
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::text::{bytes, count, hex, printable};
+
+/// List the variables of a checkpoint: name, dtype, shape, bytes
+///
+/// Reads the index, and of the data files nothing but global_step.
+#[derive(Debug, clap::Args)]
+#[command(
+    help_template = crate::HELP,
+    before_help = "Examples:
+  tfckpt ls run/model.ckpt-100
+  tfckpt ls run | sort -k4 -n
+  tfckpt ls run --json | jq -r '.variables[].name'",
+    after_help = crate::EXIT_CODES
+)]
+pub(crate) struct Args {
+    /// Prefix, one of its files, directory (its latest checkpoint) or SavedModel
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    // The list is of use without data files, too: say why the step is missing, and go on.
+    let global_step = checkpoint.global_step().unwrap_or_else(|error| {
+        output::note(&format!("global_step cannot be read: {}", Failure::from(error)));
+        None
+    });
+    match args.json {
+        true => output::print_json(&document(&checkpoint, global_step))?,
+        false => output::print(|out| table(out, &checkpoint, global_step))?,
+    }
+    let faults = match checkpoint.faults().len() {
+        0 => return Ok(()),
+        1 => "1 entry".to_owned(),
+        more => format!("{more} entries"),
+    };
+    let text = format!(
+        "the index has {faults} that cannot be true, left out here: `tfckpt verify {}` names them",
+        args.checkpoint.display()
+    );
+    Err(Failure::new(Exit::Corrupt, text))
+}
+
+fn table(out: &mut dyn Write, checkpoint: &Checkpoint, global_step: Option<i64>) -> io::Result<()> {
+    let rows: Vec<[String; 4]> = checkpoint.variables().map(row).collect();
+    let header = ["name", "dtype", "shape", "bytes"].map(str::to_owned);
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&header]).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths = [width(0), width(1), width(2), width(3)];
+    for row in [&header].into_iter().chain(&rows) {
+        let ([name, dtype, shape, bytes], [w0, w1, w2, w3]) = (row, widths);
+        writeln!(out, "{name:w0$}  {dtype:w1$}  {shape:w2$}  {bytes:>w3$}")?;
+    }
+
+    let elements = |info: &VariableInfo| info.dtype().size().and(info.shape().element_count()).unwrap_or(0);
+    let parameters = checkpoint.variables().map(elements).fold(0, u64::saturating_add);
+    let total = checkpoint.variables().map(byte_len).fold(0, u64::saturating_add);
+    writeln!(
+        out,
+        "{}, {}, {}, {}",
+        count(rows.len() as u64, "variable"),
+        count(parameters, "parameter"),
+        bytes(total),
+        global_step.map_or("no global_step".to_owned(), |step| format!("global_step {step}"))
+    )
+}
+
+fn row(info: &VariableInfo) -> [String; 4] {
+    [
+        printable(&info.name()).into_owned(),
+        info.dtype().to_string(),
+        // Without spaces, so that columns are words for `sort` and `awk`.
+        info.shape().to_string().replace(' ', ""),
+        byte_len(info).to_string(),
+    ]
+}
+
+/// Bytes in data files. The entry of a partitioned variable has none of its own: its slices have.
+fn byte_len(info: &VariableInfo) -> u64 {
+    let element_size = info.dtype().size().unwrap_or(0) as u64;
+    match info.slices() {
+        0 => info.size(),
+        _ => info.shape().element_count().unwrap_or(0).saturating_mul(element_size),
+    }
+}
+
+/// The JSON document. Fields may be added; a change of meaning raises `schema_version`.
+#[derive(Debug, Serialize)]
+struct Document {
+    schema_version: u32,
+    prefix: String,
+    format: &'static str,
+    num_shards: u32,
+    endianness: &'static str,
+    global_step: Option<i64>,
+    variables: Vec<Variable>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug, Serialize)]
+struct Variable {
+    #[serde(flatten)]
+    name: Name,
+    dtype: &'static str,
+    shape: Vec<usize>,
+    bytes: u64,
+    /// `null`, like offset and crc32c, for a partitioned variable, which lies in several places.
+    shard: Option<u32>,
+    offset: Option<u64>,
+    crc32c: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slices: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Fault {
+    #[serde(flatten)]
+    name: Name,
+    error: String,
+}
+
+/// A name: as text, and as bytes too where they are not UTF-8.
+#[derive(Debug, Serialize)]
+pub(crate) struct Name {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
+}
+
+impl Name {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Name {
+            name: String::from_utf8_lossy(key).into_owned(),
+            name_hex: std::str::from_utf8(key).is_err().then(|| hex(key)),
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.name
+    }
+}
+
+fn document(checkpoint: &Checkpoint, global_step: Option<i64>) -> Document {
+    let fault = |(key, fault): (&[u8], &tfckpt::EntryFault)| Fault {
+        name: Name::new(key),
+        error: fault.to_string(),
+    };
+    Document {
+        schema_version: 1,
+        prefix: checkpoint.prefix().display().to_string(),
+        format: "v2",
+        num_shards: checkpoint.num_shards(),
+        endianness: match checkpoint.endianness() {
+            Endianness::Little => "little",
+            Endianness::Big => "big",
+        },
+        global_step,
+        variables: checkpoint.variables().map(variable).collect(),
+        faults: checkpoint.faults().map(fault).collect(),
+    }
+}
+
+fn variable(info: &VariableInfo) -> Variable {
+    let slices = Some(info.slices()).filter(|&slices| slices > 0);
+    let whole = slices.is_none();
+    Variable {
+        name: Name::new(info.key()),
+        dtype: info.dtype().name(),
+        shape: info.shape().dims().to_vec(),
+        bytes: byte_len(info),
+        shard: whole.then(|| info.shard()),
+        offset: whole.then(|| info.offset()),
+        crc32c: whole.then(|| format!("{:#010x}", info.crc32c())),
+        slices,
+    }
+}
