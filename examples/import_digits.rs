@@ -200,7 +200,7 @@ mod burn_side {
     pub(crate) fn logits(network: Network, folder: &Path, test: &Digits) -> Result<Vec<f32>> {
         let device = Device::flex();
         let mut net = Net::new(network, &device);
-        net.load_from(&mut TfCheckpointStore::open(folder).names(network.names()))?;
+        net.load_from(&mut TfCheckpointStore::from_file(folder).names(network.names()))?;
         let images = TensorData::new(test.pixels.clone(), [test.len(), 1, 8, 8]);
         let logits = net.forward(Tensor::from_data(images, &device));
         Ok(logits.into_data().to_vec()?)

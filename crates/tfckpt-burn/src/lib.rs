@@ -1,1 +1,60 @@
-//! wip
+//! Burn models, optimizers and training runs, saved and restored as TensorFlow checkpoints.
+//!
+//! - [`TfCheckpointStore`]: `model.load_from(&mut store)` and `model.save_into(&mut store)`, as with burn-store's own.
+//! - [`TfCheckpoints`]: checkpoints and resume for `SupervisedTraining`, and for loops written by hand.
+//!
+//! One line puts a learner's checkpoints under TensorFlow's roof, resume included:
+//!
+//! ```no_run
+//! # use burn::{optim::ModuleOptimizer, train::{LearnerModel, LearningResult, SupervisedTraining}};
+//! # use tfckpt_burn::{Hooked, TfCheckpoints};
+//! # fn train<M: LearnerModel>(training: SupervisedTraining<Hooked<M>>, model: M, optimizer: ModuleOptimizer)
+//! # -> tfckpt_burn::Result<LearningResult<M>> {
+//! // Before: training.launch(Learner::new(model, optimizer, 1e-3))
+//! let tf = TfCheckpoints::new("run").max_to_keep(5).every_steps(100);
+//! tf.launch(training, model, optimizer, 1e-3)
+//! # }
+//! ```
+//!
+//! # In the checkpoint
+//!
+//! | variable | what |
+//! |---|---|
+//! | `fc1/kernel` | the parameter `fc1.weight` of a `Linear`; names and layouts follow [`tfckpt::map::NameMap`] |
+//! | `fc1/kernel/Adam`, `fc1/kernel/Adam_1` | its moments under Adam or AdamW, laid out as the kernel is |
+//! | `beta1_power`, `beta2_power`, `Adam/iterations` | how many steps the moments have seen, for TensorFlow and for Burn |
+//! | `fc1/kernel/optimizer/FIELD` | what another optimizer keeps for it |
+//! | `lr_scheduler/KEY` | the state of the learning-rate scheduler |
+//! | `global_step` | optimizer steps, int64 |
+//! | `burn/epoch`, `burn/epoch_steps` | epochs completed, and steps since then |
+//!
+//! Layers are known by the types of Burn's modules. A depthwise convolution is a `Conv2d` to Burn and has to be
+//! declared: `NameMap::keras().with_layer("block.dw", Layer::DepthwiseConv2d { multiplier: 1 })`.
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::print_stdout
+)]
+
+mod dtype;
+mod error;
+mod hook;
+mod learner;
+mod loader;
+mod module;
+mod optimizer;
+mod run;
+mod scalars;
+mod scheduler;
+mod schema;
+mod store;
+
+pub use error::{Error, Result};
+pub use hook::Hooked;
+pub use run::{Event, TfCheckpoints};
+pub use store::TfCheckpointStore;

@@ -1,0 +1,73 @@
+//! Burn's dtypes and TensorFlow's.
+
+use burn::tensor::{BoolStore, DType as BurnDType, TensorData};
+use tfckpt::DType;
+
+/// The TensorFlow dtype that holds a Burn tensor bit for bit; `None` for quantized ones.
+pub(crate) fn stored(dtype: BurnDType) -> Option<DType> {
+    Some(match dtype {
+        BurnDType::F64 => DType::Float64,
+        BurnDType::F32 | BurnDType::Flex32 => DType::Float32,
+        BurnDType::F16 => DType::Float16,
+        BurnDType::BF16 => DType::Bfloat16,
+        BurnDType::I64 => DType::Int64,
+        BurnDType::I32 => DType::Int32,
+        BurnDType::I16 => DType::Int16,
+        BurnDType::I8 => DType::Int8,
+        BurnDType::U64 => DType::Uint64,
+        BurnDType::U32 => DType::Uint32,
+        BurnDType::U16 => DType::Uint16,
+        BurnDType::U8 => DType::Uint8,
+        BurnDType::Bool(_) => DType::Bool,
+        BurnDType::QFloat(_) => return None,
+    })
+}
+
+/// The bytes of a tensor as a TensorFlow variable has them: little-endian, booleans one byte each.
+pub(crate) fn to_stored_bytes(data: TensorData) -> Vec<u8> {
+    let words = matches!(data.dtype(), BurnDType::Bool(BoolStore::U32));
+    let (bytes, ..) = data.into_parts();
+    match words {
+        true => bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|word| u8::from(*word != [0; 4]))
+            .collect(),
+        false => bytes.to_vec(),
+    }
+}
+
+/// A tensor of the bytes of a TensorFlow variable, in the dtype of the parameter that it fills.
+pub(crate) fn from_stored_bytes(bytes: Vec<u8>, shape: Vec<usize>, dtype: BurnDType) -> TensorData {
+    let bytes = match dtype {
+        BurnDType::Bool(BoolStore::U32) => bytes
+            .iter()
+            .flat_map(|&byte| u32::from(byte != 0).to_ne_bytes())
+            .collect(),
+        // A byte that is neither 0 nor 1 would not be a boolean.
+        BurnDType::Bool(_) => bytes.iter().map(|&byte| u8::from(byte != 0)).collect(),
+        _ => bytes,
+    };
+    TensorData::from_bytes_vec(bytes, shape, dtype)
+}
+
+/// The Burn dtype of a TensorFlow dtype; `None` where Burn has none.
+pub(crate) fn burn_dtype(dtype: DType) -> Option<BurnDType> {
+    Some(match dtype {
+        DType::Float64 => BurnDType::F64,
+        DType::Float32 => BurnDType::F32,
+        DType::Float16 => BurnDType::F16,
+        DType::Bfloat16 => BurnDType::BF16,
+        DType::Int64 => BurnDType::I64,
+        DType::Int32 => BurnDType::I32,
+        DType::Int16 => BurnDType::I16,
+        DType::Int8 => BurnDType::I8,
+        DType::Uint64 => BurnDType::U64,
+        DType::Uint32 => BurnDType::U32,
+        DType::Uint16 => BurnDType::U16,
+        DType::Uint8 => BurnDType::U8,
+        DType::Bool => BurnDType::Bool(BoolStore::Native),
+        _ => return None,
+    })
+}

@@ -1,0 +1,57 @@
+//! The error type of the crate.
+
+use burn::store::burn_pack;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong between a Burn model and a TensorFlow checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint could not be read or written, or does not fit the model. The model is as it was.
+    #[error(transparent)]
+    Checkpoint(#[from] tfckpt::Error),
+
+    /// A parameter has a dtype that TensorFlow does not have.
+    #[error("parameter `{path}` is {dtype}, which no TensorFlow checkpoint can hold: dequantize or cast it first")]
+    UnsupportedDtype {
+        /// The parameter.
+        path: String,
+        /// Burn's name of the dtype.
+        dtype: String,
+    },
+
+    /// A parameter's bytes could not be fetched from its device.
+    #[error("the values of parameter `{path}` could not be read from its device: {reason}")]
+    Device {
+        /// The parameter.
+        path: String,
+        /// Burn's words.
+        reason: String,
+    },
+
+    /// The checkpoint has the state of an optimizer for a parameter in part only.
+    #[error("the optimizer state of `{path}` is incomplete: {reason}; nothing was restored")]
+    IncompleteOptimizer {
+        /// The parameter.
+        path: String,
+        /// What is missing.
+        reason: String,
+    },
+
+    /// A record of Burn has a parameter that the model did not have when the training began.
+    #[error("parameter `{path}` is in Burn's record, but was not in the model when the training began")]
+    UnknownParameter {
+        /// The parameter.
+        path: String,
+    },
+
+    /// A record of Burn could not be taken apart or put together.
+    #[error("a record of Burn's optimizer or scheduler is not what it should be")]
+    Record(#[from] burn_pack::Error),
+
+    /// A record of Burn could not be taken apart or put together.
+    #[error("a record of Burn's optimizer or scheduler is not what it should be")]
+    RecordBytes(#[from] burn::store::RecordError),
+}

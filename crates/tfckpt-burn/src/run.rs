@@ -1,0 +1,345 @@
+//! A directory of checkpoints for a training run.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::Module;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use tfckpt::io::Durability;
+use tfckpt::map::NameMap;
+use tfckpt::{Checkpoint, Saved, Saver, Variable};
+
+use crate::error::Result;
+use crate::optimizer::OptimizerNames;
+use crate::schema::Schema;
+use crate::{module, optimizer, scalars, scheduler};
+
+/// The epoch that a checkpoint's run has completed.
+const EPOCH: &str = "burn/epoch";
+/// Steps of the optimizer since then.
+const EPOCH_STEPS: &str = "burn/epoch_steps";
+
+/// Saves a training run as TensorFlow checkpoints, and takes it up again.
+///
+/// One checkpoint holds the model, the state of the optimizer as slot variables, the state of the learning-rate
+/// scheduler and `global_step`, and is committed as a whole by a [`Saver`].
+///
+/// For a `Learner` there is [`launch`](Self::launch); a hand-written loop calls
+/// [`restore_or_initialize`](Self::restore_or_initialize) before and [`after_step`](Self::after_step) within.
+#[derive(Debug, Clone)]
+pub struct TfCheckpoints {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What happens to checkpoints while a run goes on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The run goes on from a checkpoint.
+    Restored {
+        /// Its prefix.
+        prefix: PathBuf,
+        /// The step that it was saved at.
+        global_step: i64,
+    },
+    /// A checkpoint was saved.
+    Saved(&'a Saved),
+}
+
+impl std::fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Event::Restored { prefix, global_step } => {
+                write!(f, "going on from {} at step {global_step}", prefix.display())
+            }
+            Event::Saved(saved) => write!(f, "saved {} ({} bytes)", saved.prefix.display(), saved.data_bytes),
+        }
+    }
+}
+
+type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// The options, and the state that the hooks of a run share.
+pub(crate) struct Shared {
+    pub(crate) names: NameMap,
+    pub(crate) optimizer: OptimizerNames,
+    pub(crate) every_steps: Option<u64>,
+    listener: Option<Listener>,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    saver: Saver,
+    pub(crate) position: Position,
+    last_saved: Option<i64>,
+    /// Batches that the next pass over the training data leaves out, because the run before has seen them.
+    pub(crate) skip: u64,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Position {
+    pub(crate) global_step: i64,
+    /// Epochs completed.
+    pub(crate) epoch: usize,
+    /// Steps since then.
+    pub(crate) epoch_steps: u64,
+}
+
+impl TfCheckpoints {
+    /// Checkpoints in `directory`, which is made if it is not there. Options are set before the first use; a clone
+    /// shares its state with the original.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let state = State {
+            saver: Saver::new(directory),
+            position: Position::default(),
+            last_saved: None,
+            skip: 0,
+        };
+        let shared = Shared {
+            names: NameMap::keras(),
+            optimizer: OptimizerNames {
+                name: "Adam".to_owned(),
+                betas: (0.9, 0.999),
+            },
+            every_steps: None,
+            listener: None,
+            state: Mutex::new(state),
+        };
+        TfCheckpoints {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// How many checkpoints to keep; 0 or `None` keeps all. Default: 5.
+    #[must_use]
+    pub fn max_to_keep(self, count: impl Into<Option<usize>>) -> Self {
+        self.with_saver(|saver| saver.max_to_keep(count))
+    }
+
+    /// The name in front of `-STEP`. Default: `model.ckpt`.
+    #[must_use]
+    pub fn basename(self, basename: impl Into<String>) -> Self {
+        self.with_saver(|saver| saver.basename(basename))
+    }
+
+    /// What a save waits for. Default: [`Durability::Synced`].
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        self.with_saver(|saver| saver.durability(durability))
+    }
+
+    /// Names and layouts. Default: [`NameMap::keras`].
+    #[must_use]
+    pub fn names(self, names: NameMap) -> Self {
+        self.with(|shared| shared.names = names)
+    }
+
+    /// Saves whenever `global_step` is a multiple of `steps`. Default: a `Learner` saves at the end of each epoch, a
+    /// hand-written loop when it says so.
+    #[must_use]
+    pub fn every_steps(self, steps: u64) -> Self {
+        self.with(|shared| shared.every_steps = Some(steps).filter(|&steps| steps > 0))
+    }
+
+    /// What the slots of the Adam family are called: `VARIABLE/Adam` and `VARIABLE/Adam_1`. Default: `Adam`.
+    #[must_use]
+    pub fn optimizer_name(self, name: impl Into<String>) -> Self {
+        self.with(|shared| shared.optimizer.name = name.into())
+    }
+
+    /// The decay rates of the Adam family. Burn does not show them, and TensorFlow stores their powers,
+    /// `beta1_power` and `beta2_power`. Default: 0.9 and 0.999, as Burn's.
+    #[must_use]
+    pub fn adam_betas(self, beta1: f32, beta2: f32) -> Self {
+        self.with(|shared| shared.optimizer.betas = (beta1, beta2))
+    }
+
+    /// Called after each save and after a restore: `|event| println!("{event}")`. Default: nothing.
+    #[must_use]
+    pub fn on_event(self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.with(|shared| shared.listener = Some(Arc::new(listener)))
+    }
+
+    /// The number of optimizer steps so far.
+    pub fn global_step(&self) -> i64 {
+        self.shared.state().position.global_step
+    }
+
+    /// Takes the run up again from the latest checkpoint, and says at which step; 0 if there is none, and then
+    /// nothing is changed. After an error nothing is changed either.
+    ///
+    /// # Errors
+    /// The directory has checkpoints, but the latest cannot be read or does not fit.
+    pub fn restore_or_initialize<M: Module>(
+        &self,
+        model: &mut M,
+        optimizer: &mut ModuleOptimizer,
+        scheduler: &mut ModuleLrScheduler,
+    ) -> Result<i64> {
+        let Some(checkpoint) = self.shared.state().saver.latest()? else {
+            return Ok(0);
+        };
+        let shared = &self.shared;
+        let schema = Schema::of(model);
+        let loaded = optimizer::load(
+            optimizer.clone(),
+            &checkpoint,
+            &schema,
+            &shared.names,
+            &shared.optimizer,
+        )?;
+        let rates = scheduler.clone().load_record(scheduler::record(&checkpoint)?);
+        let position = Position::read(&checkpoint)?;
+        module::load(model, &checkpoint, &shared.names, false)?;
+        *optimizer = loaded;
+        *scheduler = rates;
+        let mut state = shared.state();
+        state.position = position;
+        state.last_saved = Some(position.global_step);
+        state.skip = position.epoch_steps;
+        drop(state);
+        shared.tell(&Event::Restored {
+            prefix: checkpoint.prefix(),
+            global_step: position.global_step,
+        });
+        Ok(position.global_step)
+    }
+
+    /// Counts a step of the optimizer, and saves if one is due.
+    ///
+    /// # Errors
+    /// The save failed. The checkpoints before are as they were.
+    pub fn after_step<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        scheduler: &ModuleLrScheduler,
+    ) -> Result<Option<Saved>> {
+        match self.shared.count_step() {
+            true => self.save(model, optimizer, scheduler),
+            false => Ok(None),
+        }
+    }
+
+    /// Saves now; `None` if this step is saved already.
+    ///
+    /// # Errors
+    /// The save failed. The checkpoints before are as they were.
+    pub fn save<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        scheduler: &ModuleLrScheduler,
+    ) -> Result<Option<Saved>> {
+        let position = self.shared.state().position;
+        if self.shared.state().last_saved == Some(position.global_step) {
+            return Ok(None);
+        }
+        let schema = Schema::of(model);
+        let variables = module::variables(model, &schema, &self.shared.names)?;
+        self.shared
+            .commit(
+                variables,
+                optimizer.to_record(),
+                scheduler.to_record(),
+                &schema,
+                position,
+            )
+            .map(Some)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        // Options are set on a fresh value; on a clone they would otherwise be lost without a word.
+        match Arc::get_mut(&mut self.shared) {
+            Some(shared) => change(shared),
+            None => debug_assert!(false, "options are set before the first use"),
+        }
+        self
+    }
+
+    fn with_saver(self, change: impl FnOnce(Saver) -> Saver) -> Self {
+        self.with(|shared| {
+            let state = shared.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let saver = std::mem::replace(&mut state.saver, Saver::new(""));
+            state.saver = change(saver);
+        })
+    }
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves plain counters and a saver that checks the directory itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        if let Some(listener) = &self.listener {
+            listener(event);
+        }
+    }
+
+    /// Counts a step, and says whether a save is due.
+    pub(crate) fn count_step(&self) -> bool {
+        let mut state = self.state();
+        state.position.global_step += 1;
+        state.position.epoch_steps += 1;
+        self.every_steps
+            .is_some_and(|every| state.position.global_step.unsigned_abs().is_multiple_of(every))
+    }
+
+    /// Writes one checkpoint. One of the same step, saved at the end of a step that turned out to be the last of an
+    /// epoch, is replaced.
+    pub(crate) fn commit(
+        &self,
+        mut variables: Vec<Variable<'static>>,
+        optimizer: OptimizerRecord,
+        scheduler: LrSchedulerRecord,
+        schema: &Schema,
+        position: Position,
+    ) -> Result<Saved> {
+        variables.extend(optimizer::variables(optimizer, schema, &self.names, &self.optimizer)?);
+        variables.extend(scheduler::variables(scheduler)?);
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        variables.push(Variable::scalar(EPOCH, signed(position.epoch as u64)));
+        variables.push(Variable::scalar(EPOCH_STEPS, signed(position.epoch_steps)));
+        let mut state = self.state();
+        let again = state.last_saved == Some(position.global_step);
+        let saver = std::mem::replace(&mut state.saver, Saver::new(""));
+        state.saver = saver.overwrite(again);
+        let saved = state.saver.save(variables, position.global_step)?;
+        state.last_saved = Some(position.global_step);
+        drop(state);
+        self.tell(&Event::Saved(&saved));
+        Ok(saved)
+    }
+}
+
+impl Position {
+    fn read(checkpoint: &Checkpoint) -> Result<Self> {
+        let counter = |name: &str| -> Result<u64> {
+            match checkpoint.contains(name) {
+                true => Ok(scalars::read(checkpoint, checkpoint.variable(name)?)?
+                    .and_then(|scalar| u64::try_from(scalar).ok())
+                    .unwrap_or(0)),
+                false => Ok(0),
+            }
+        };
+        Ok(Position {
+            global_step: checkpoint.global_step()?.unwrap_or(0),
+            epoch: usize::try_from(counter(EPOCH)?).unwrap_or(usize::MAX),
+            epoch_steps: counter(EPOCH_STEPS)?,
+        })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("names", &self.names)
+            .field("position", &self.state().position)
+            .finish_non_exhaustive()
+    }
+}

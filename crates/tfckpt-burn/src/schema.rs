@@ -1,0 +1,201 @@
+//! What a module consists of: its parameters, with the layers that they belong to.
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Bool, DType, Int, Tensor};
+use tfckpt::map::{DenseOrder, Layer, Layout, NameMap, Target};
+
+use crate::dtype::stored;
+use crate::error::{Error, Result};
+
+/// One parameter of a module.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    /// `block.fc1.weight`.
+    pub(crate) path: String,
+    pub(crate) id: ParamId,
+    layer: Layer,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
+    /// Whether Burn's own records hold it turned around, as those of a `LinearLayout::Col` do.
+    turned: bool,
+}
+
+/// The parameters of a module, in the order in which Burn visits them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Schema {
+    pub(crate) parameters: Vec<Parameter>,
+}
+
+impl Schema {
+    /// Looks at a module.
+    ///
+    /// Parameters that wait for their first use are initialized by it: only then is the live shape known, which a
+    /// `LinearLayout::Col` turns around, and the dtype.
+    pub(crate) fn of<M: Module>(module: &M) -> Self {
+        let mut visitor = SchemaVisitor::default();
+        module.visit(&mut visitor);
+        Schema {
+            parameters: visitor.parameters,
+        }
+    }
+
+    /// The parameter with this id.
+    pub(crate) fn by_id(&self, id: u64) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.id.val() == id)
+    }
+
+    /// What the parameters want from a checkpoint.
+    pub(crate) fn targets(&self, names: &NameMap) -> Result<Vec<Target>> {
+        self.parameters
+            .iter()
+            .map(|parameter| parameter.target(names))
+            .collect()
+    }
+}
+
+impl Parameter {
+    /// The name that the parameter is saved under.
+    pub(crate) fn name(&self, names: &NameMap) -> String {
+        names.names(&self.path, self.layer).swap_remove(0)
+    }
+
+    /// How its variable is laid out.
+    pub(crate) fn layout(&self, names: &NameMap) -> Layout {
+        names.layout(&self.path, self.layer, DenseOrder::InOut)
+    }
+
+    /// From the layout of Burn's own records to that of the checkpoint.
+    pub(crate) fn record_layout(&self, names: &NameMap) -> Layout {
+        if self.turned {
+            Layout::Permuted(&[1, 0])
+        } else {
+            self.layout(names)
+        }
+    }
+
+    /// The dtype of its variable.
+    pub(crate) fn stored_dtype(&self) -> Result<tfckpt::DType> {
+        let unsupported = || Error::UnsupportedDtype {
+            path: self.path.clone(),
+            dtype: format!("{:?}", self.dtype),
+        };
+        stored(self.dtype).ok_or_else(unsupported)
+    }
+
+    fn target(&self, names: &NameMap) -> Result<Target> {
+        Ok(Target {
+            path: self.path.clone(),
+            names: names.names(&self.path, self.layer),
+            dtypes: vec![self.stored_dtype()?],
+            shape: self.shape.clone(),
+            layout: self.layout(names),
+        })
+    }
+}
+
+/// The path through a module that a visitor or mapper is at.
+#[derive(Debug, Default)]
+pub(crate) struct Path {
+    names: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl Path {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        self.names.push(name.to_owned());
+        self.containers.push(container.to_owned());
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.names.pop();
+        self.containers.pop();
+    }
+
+    pub(crate) fn dotted(&self) -> String {
+        self.names.join(".")
+    }
+
+    /// The kind of the innermost layer.
+    fn layer(&self) -> Layer {
+        let is_type = |container: &&String| container.starts_with("Struct:") || container.starts_with("Enum:");
+        self.containers
+            .iter()
+            .rev()
+            .find(is_type)
+            .map_or(Layer::Other, |container| layer_of(container))
+    }
+}
+
+/// Burn's modules, by the names of their types.
+fn layer_of(container: &str) -> Layer {
+    match container {
+        "Struct:Linear" => Layer::Dense,
+        "Struct:Conv1d" => Layer::Conv1d,
+        "Struct:Conv2d" => Layer::Conv2d,
+        "Struct:Conv3d" => Layer::Conv3d,
+        "Struct:ConvTranspose1d" => Layer::ConvTranspose1d,
+        "Struct:ConvTranspose2d" => Layer::ConvTranspose2d,
+        "Struct:ConvTranspose3d" => Layer::ConvTranspose3d,
+        "Struct:BatchNorm" => Layer::BatchNorm,
+        "Struct:LayerNorm" => Layer::LayerNorm,
+        "Struct:GroupNorm" => Layer::GroupNorm,
+        "Struct:InstanceNorm" => Layer::InstanceNorm,
+        "Struct:RmsNorm" => Layer::RmsNorm,
+        "Struct:Embedding" => Layer::Embedding,
+        "Struct:PRelu" => Layer::PRelu,
+        _ => Layer::Other,
+    }
+}
+
+#[derive(Default)]
+struct SchemaVisitor {
+    path: Path,
+    parameters: Vec<Parameter>,
+}
+
+impl SchemaVisitor {
+    fn push(&mut self, id: ParamId, dtype: DType, shape: Vec<usize>, turned: bool) {
+        let (path, layer) = (self.path.dotted(), self.path.layer());
+        self.parameters.push(Parameter {
+            path,
+            id,
+            layer,
+            dtype,
+            shape,
+            turned,
+        });
+    }
+}
+
+impl ModuleVisitor for SchemaVisitor {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        // Only a probe shows what a record does to a square weight.
+        let probe: [usize; D] = std::array::from_fn(|axis| axis + 1);
+        let saved = param
+            .clone()
+            .consume()
+            .2
+            .on_save(Tensor::<D>::zeros(probe, &value.device()));
+        let turned = D == 2 && saved.dims() != probe;
+        self.push(param.id, value.dtype(), value.dims().to_vec(), turned);
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let value = param.val();
+        self.push(param.id, value.dtype(), value.dims().to_vec(), false);
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        let value = param.val();
+        self.push(param.id, value.dtype(), value.dims().to_vec(), false);
+    }
+}
