@@ -62,6 +62,10 @@ impl TfCheckpoints {
             // Moves the first epoch, and makes Burn ask for the records that are ready for it.
             training = training.checkpoint(resumed.epoch);
         }
+        // Parameters that have a value lose their gradients when a learner moves them to its own device.
+        if !model.devices().iter().all(|device| device.is_autodiff()) {
+            model = model.train();
+        }
         let result = training.launch(Learner::new(
             Hooked {
                 inner: model,

@@ -322,6 +322,11 @@ fn time(checkpoint: &Checkpoint, variable: &str, path: &str, optimizer: &Optimiz
             .first()
             .map(|power| f64::from(*power).ln() / f64::from(optimizer.betas.1).ln() - 1.0);
         if let Some(steps) = steps.filter(|steps| steps.is_finite() && *steps >= 0.0) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a finite number of steps, not negative, of the size that float32 powers of beta can tell"
+            )]
             return Ok(steps.round() as u64);
         }
     }
