@@ -1,1 +1,77 @@
-//! wip
+//! Candle models, optimizers and training runs, saved and restored as TensorFlow checkpoints. No TensorFlow needed.
+//!
+//! | to | use |
+//! |---|---|
+//! | build a model from any TensorFlow checkpoint | [`var_builder`], [`Import`] |
+//! | train on from one | [`Import::init_from_checkpoint`] |
+//! | save and restore a `VarMap` | [`Variables`] |
+//! | save a training run as it goes, and resume it | [`Run`], with [`Adam`] or [`AdamW`] |
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let directory = dir.path();
+//! use candle_core::{DType, Device, Tensor};
+//! use candle_nn::{Module, Optimizer, VarMap};
+//! use tfckpt_candle::{Adam, ParamsAdam, Run};
+//!
+//! let varmap = VarMap::new();
+//! let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &Device::Cpu);
+//! let model = candle_nn::linear(4, 1, vb.pp("fc"))?;
+//! let mut optimizer = Adam::new(&varmap, ParamsAdam::default())?;
+//!
+//! let mut run = Run::new(directory, &varmap, &optimizer).layers(&layers).every_steps(10);
+//! for _ in run.restore_or_initialize()?..25 {
+//!     let x = Tensor::ones((8, 4), DType::F32, &Device::Cpu)?;
+//!     optimizer.backward_step(&model.forward(&x)?.sqr()?.mean_all()?)?;
+//!     run.after_step()?;
+//! }
+//! run.save()?;
+//!
+//! // What TensorFlow will find there:
+//! let checkpoint = tfckpt::Checkpoint::open(directory)?;
+//! let names: Vec<_> = checkpoint.variables().map(|variable| variable.name().into_owned()).collect();
+//! assert_eq!(names[..4], ["Adam/iterations", "beta1_power", "beta2_power", "fc/bias"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The data path
+//! Saving streams each variable from its own storage into the file; a transposed one exists once more meanwhile.
+//! Restoring plans everything, verifies everything, and then reads each variable straight into its own storage: all
+//! that shares the storage sees the new values, and a restore that fails changes nothing.
+//!
+//! # Names and layouts
+//! Candle calls all parameters `weight` and `bias`; what they are called in TensorFlow, and how they are laid out,
+//! depends on the layer. See [`tfckpt::map::Layer`] for the table. The kind of a layer is told from the
+//! initialisation that it asks for, which [`recording`] takes down; [`NameMap::with_layer`](tfckpt::map::NameMap)
+//! declares what cannot be told, depthwise convolutions above all. LSTM and GRU layers keep Candle's names.
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::print_stdout
+)]
+
+mod bridge;
+mod entries;
+mod error;
+mod import;
+mod kinds;
+mod layers;
+mod lookup;
+mod optim;
+mod run;
+mod variables;
+mod ways;
+
+pub use error::{Error, Result};
+pub use import::{Import, var_builder};
+pub use layers::{Layers, recording};
+pub use optim::{Adam, AdamW, CheckpointedOptimizer, OptimizerState, ParamsAdam};
+pub use run::Run;
+pub use variables::Variables;

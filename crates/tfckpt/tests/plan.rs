@@ -32,14 +32,22 @@ fn checkpoint(dir: &std::path::Path) -> Checkpoint {
 fn what_fits_is_read_in_the_layout_of_the_model() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = checkpoint(dir.path());
-    let targets = [target("dense.weight", Layer::Dense, &[4, 3]), target("dense.bias", Layer::Dense, &[4])];
+    let targets = [
+        target("dense.weight", Layer::Dense, &[4, 3]),
+        target("dense.bias", Layer::Dense, &[4]),
+    ];
     let plan = Plan::new(&checkpoint, &targets).unwrap();
     plan.verify(&checkpoint).unwrap();
     assert_eq!(plan.report().unused, ["global_step", "norm/gamma", "step"]);
     let kernel = plan.steps().iter().find(|step| step.target() == 0).unwrap();
     let mut bytes = vec![0; 48];
     kernel.read_into(&checkpoint, &mut bytes, &mut Vec::new()).unwrap();
-    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+    let values: Vec<f32> = bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|chunk| f32::from_le_bytes(*chunk))
+        .collect();
     assert_eq!(values, [0., 4., 8., 1., 5., 9., 2., 6., 10., 3., 7., 11.]);
 }
 
@@ -56,15 +64,25 @@ fn every_problem_is_told_at_once_and_before_any_byte_is_read() {
         target("step", Layer::Other, &[]),
         target("norm.weight", Layer::LayerNorm, &[5]),
     ];
-    let Err(Error::Mismatch { report, .. }) = Plan::new(&checkpoint, &targets) else { panic!("it does not fit") };
+    let Err(Error::Mismatch { report, .. }) = Plan::new(&checkpoint, &targets) else {
+        panic!("it does not fit")
+    };
     assert_eq!(report.loaded.len(), 1);
     assert_eq!(report.missing.len(), 1);
     assert_eq!(report.missing[0].names, ["denes/bias"]);
     let wrong: Vec<&str> = report.mismatched.iter().map(|wrong| wrong.path.as_str()).collect();
     assert_eq!(wrong, ["dense.weight", "step", "norm.weight"]);
     let text = report.to_string();
-    assert!(text.contains("`dense.weight` needs float32 [4, 3] (in the model [3, 4]), but `dense/kernel` is float32 [3, 4]"), "{text}");
-    assert!(text.contains("`step` needs float32 [], but `step` is int32 []"), "{text}");
+    assert!(
+        text.contains(
+            "`dense.weight` needs float32 [4, 3] (in the model [3, 4]), but `dense/kernel` is float32 [3, 4]"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("`step` needs float32 [], but `step` is int32 []"),
+        "{text}"
+    );
 
     let partial = Plan::partial(&checkpoint, &targets);
     assert_eq!(partial.steps().len(), 1);
@@ -81,7 +99,10 @@ fn the_nearest_unused_name_is_suggested() {
 
 #[test]
 fn a_square_kernel_is_transposed_because_of_its_layer_and_an_embedding_is_not() {
-    assert_eq!(target("fc.weight", Layer::Dense, &[4, 4]).layout, Layout::Permuted(&[1, 0]));
+    assert_eq!(
+        target("fc.weight", Layer::Dense, &[4, 4]).layout,
+        Layout::Permuted(&[1, 0])
+    );
     assert_eq!(target("emb.weight", Layer::Embedding, &[4, 4]).layout, Layout::Same);
 }
 
@@ -91,5 +112,12 @@ fn a_wrong_buffer_is_an_error_and_no_panic() {
     let checkpoint = checkpoint(dir.path());
     let plan = Plan::new(&checkpoint, &[target("dense.weight", Layer::Dense, &[4, 3])]).unwrap();
     let result = plan.steps()[0].read_into(&checkpoint, &mut [0; 7], &mut Vec::new());
-    assert!(matches!(result, Err(Error::WrongLength { expected: 48, got: 7, .. })));
+    assert!(matches!(
+        result,
+        Err(Error::WrongLength {
+            expected: 48,
+            got: 7,
+            ..
+        })
+    ));
 }

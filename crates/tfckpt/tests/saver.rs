@@ -3,17 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use tfckpt::{
-    BoxError, Checkpoint, DType, Error, GLOBAL_STEP, Saver, Variable, checkpoint_state, latest_checkpoint,
-};
+use tfckpt::{BoxError, Checkpoint, DType, Error, GLOBAL_STEP, Saver, Variable, checkpoint_state, latest_checkpoint};
 
 fn save(saver: &mut Saver, step: i64) -> tfckpt::Result<tfckpt::Saved> {
     saver.save([Variable::scalar("v", step as f32)], step)
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -40,7 +40,12 @@ fn the_last_few_are_kept_across_restarts() {
     assert_eq!(steps(&run), [30, 40]);
     assert_eq!(latest_checkpoint(&run).unwrap().unwrap(), run.join("model.ckpt-40"));
     assert_eq!(Checkpoint::open(&run).unwrap().read::<f32>("v").unwrap(), [40.0]);
-    assert_eq!(names(&run).len(), 5, "two files each and the state file: {:?}", names(&run));
+    assert_eq!(
+        names(&run).len(),
+        5,
+        "two files each and the state file: {:?}",
+        names(&run)
+    );
 }
 
 #[test]
@@ -54,7 +59,11 @@ fn a_lower_limit_takes_effect_at_once_and_zero_keeps_all() {
     (8..=12).for_each(|step| drop(save(&mut saver, step).unwrap()));
     assert_eq!(steps(dir.path()), [6, 7, 8, 9, 10, 11, 12]);
     let state = checkpoint_state(dir.path()).unwrap().unwrap();
-    assert_eq!(state.all_model_checkpoint_paths, [dir.path().join("model.ckpt-12")], "as TensorFlow lists them");
+    assert_eq!(
+        state.all_model_checkpoint_paths,
+        [dir.path().join("model.ckpt-12")],
+        "as TensorFlow lists them"
+    );
 }
 
 #[test]
@@ -65,16 +74,29 @@ fn a_committed_checkpoint_is_not_overwritten_unless_asked() {
     save(&mut saver, 2).unwrap();
     let twice = |saver: &mut Saver| saver.save([Variable::scalar("v", -1.0f32)], 2);
     assert!(matches!(twice(&mut saver), Err(Error::AlreadyExists { .. })));
-    assert!(matches!(twice(&mut Saver::new(dir.path())), Err(Error::AlreadyExists { .. })));
+    assert!(matches!(
+        twice(&mut Saver::new(dir.path())),
+        Err(Error::AlreadyExists { .. })
+    ));
     assert_eq!(Checkpoint::open(dir.path()).unwrap().read::<f32>("v").unwrap(), [2.0]);
     twice(&mut Saver::new(dir.path()).overwrite(true)).unwrap();
     assert_eq!(Checkpoint::open(dir.path()).unwrap().read::<f32>("v").unwrap(), [-1.0]);
-    assert_eq!(checkpoint_state(dir.path()).unwrap().unwrap().all_model_checkpoint_paths.len(), 2);
+    assert_eq!(
+        checkpoint_state(dir.path())
+            .unwrap()
+            .unwrap()
+            .all_model_checkpoint_paths
+            .len(),
+        2
+    );
     // The only one there is.
     let other = tempfile::tempdir().unwrap();
     save(&mut Saver::new(other.path()), 2).unwrap();
     twice(&mut Saver::new(other.path()).overwrite(true)).unwrap();
-    assert_eq!(Checkpoint::open(other.path()).unwrap().read::<f32>("v").unwrap(), [-1.0]);
+    assert_eq!(
+        Checkpoint::open(other.path()).unwrap().read::<f32>("v").unwrap(),
+        [-1.0]
+    );
 }
 
 #[test]
@@ -103,11 +125,20 @@ fn nothing_but_own_checkpoints_is_ever_removed() {
     fs::write(run.join("other-1.index"), b"not ours").unwrap();
     let path = |path: &str| format!("all_model_checkpoint_paths: \"{path}\"\n");
     let absolute = outside.join("model.ckpt-1").display().to_string();
-    let state = ["../precious/model.ckpt-1", &absolute, "other-1", "model.ckpt-1"].map(path).concat();
-    fs::write(run.join("checkpoint"), format!("model_checkpoint_path: \"model.ckpt-1\"\n{state}")).unwrap();
+    let state = ["../precious/model.ckpt-1", &absolute, "other-1", "model.ckpt-1"]
+        .map(path)
+        .concat();
+    fs::write(
+        run.join("checkpoint"),
+        format!("model_checkpoint_path: \"model.ckpt-1\"\n{state}"),
+    )
+    .unwrap();
     let saved = save(&mut Saver::new(&run).max_to_keep(1), 2).unwrap();
     assert_eq!(saved.removed, [run.join("model.ckpt-1")]);
-    assert!(Checkpoint::open(outside.join("model.ckpt-1")).is_ok(), "a state file must not reach outside");
+    assert!(
+        Checkpoint::open(outside.join("model.ckpt-1")).is_ok(),
+        "a state file must not reach outside"
+    );
     assert!(run.join("other-1.index").exists());
     assert_eq!(steps(&run), [2]);
 }
@@ -128,14 +159,30 @@ fn a_failed_save_leaves_everything_as_it_was() {
     let error = saver.save([Variable::scalar("v", 2.0f32), fails()], 2).unwrap_err();
     assert!(matches!(&error, Error::Source { name, .. } if name == "w"), "{error}");
     let error = saver.save([short()], 2).unwrap_err();
-    assert!(matches!(error, Error::WrongLength { expected: 16, got: 8, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::WrongLength {
+                expected: 16,
+                got: 8,
+                ..
+            }
+        ),
+        "{error}"
+    );
     let error = saver.save([Variable::scalar(GLOBAL_STEP, 0i64)], 2).unwrap_err();
-    assert!(matches!(&error, Error::DuplicateName { name } if name == GLOBAL_STEP), "{error}");
+    assert!(
+        matches!(&error, Error::DuplicateName { name } if name == GLOBAL_STEP),
+        "{error}"
+    );
     let error = saver.save([Variable::scalar("", 0i64)], 2).unwrap_err();
     assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
     let huge = Variable::from_bytes("v", DType::Float32, [0, 1 << 40, 1 << 40], vec![]);
     let error = saver.save([huge], 2).unwrap_err();
-    assert!(matches!(error, Error::InvalidArgument { .. }), "what no reader takes is not written: {error}");
+    assert!(
+        matches!(error, Error::InvalidArgument { .. }),
+        "what no reader takes is not written: {error}"
+    );
     assert_eq!(names(dir.path()), before);
     assert_eq!(Checkpoint::open(dir.path()).unwrap().global_step().unwrap(), Some(1));
 }
@@ -164,9 +211,23 @@ fn a_state_file_that_cannot_be_trusted_never_means_a_fresh_start() {
     assert!(saver.latest().unwrap().is_none(), "nothing was ever saved");
     save(&mut saver, 1).unwrap();
     fs::write(dir.path().join("checkpoint"), "model_checkpoint_path: \"model.ck").unwrap();
-    assert!(matches!(Saver::new(dir.path()).latest(), Err(Error::StateFile { line: 1, .. })));
-    fs::write(dir.path().join("checkpoint"), "model_checkpoint_path: \"model.ckpt-77\"").unwrap();
+    assert!(matches!(
+        Saver::new(dir.path()).latest(),
+        Err(Error::StateFile { line: 1, .. })
+    ));
+    fs::write(
+        dir.path().join("checkpoint"),
+        "model_checkpoint_path: \"model.ckpt-77\"",
+    )
+    .unwrap();
     let error = Saver::new(dir.path()).latest().unwrap_err();
-    assert!(error.to_string().contains("did you mean") && error.to_string().contains("model.ckpt-1"), "{error}");
-    assert_eq!(latest_checkpoint(dir.path()).unwrap(), None, "this is what TensorFlow answers");
+    assert!(
+        error.to_string().contains("did you mean") && error.to_string().contains("model.ckpt-1"),
+        "{error}"
+    );
+    assert_eq!(
+        latest_checkpoint(dir.path()).unwrap(),
+        None,
+        "this is what TensorFlow answers"
+    );
 }

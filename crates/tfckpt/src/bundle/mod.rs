@@ -9,6 +9,7 @@
 //! Source: `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
 mod entry;
+mod header;
 mod payload;
 mod reader;
 mod writer;

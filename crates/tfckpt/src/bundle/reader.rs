@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prost::Message;
-
+use super::header::{Header, over_limit, read_index};
 use super::payload::{PayloadFault, Strings, check_variants, is_framed, parse_strings};
 use super::{VariableInfo, index_name, shard_name};
 use crate::bytes::{Crc, endian};
@@ -13,7 +12,6 @@ use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result, TableError};
 use crate::io::{ReadAt, Storage};
 use crate::limits::Limits;
-use crate::proto::BundleHeaderProto;
 use crate::suggest::nearest;
 use crate::table::Table;
 use crate::tensor::Element;
@@ -44,9 +42,6 @@ pub enum Endianness {
 
 /// Bytes that are read and hashed in one go: they stay in the CPU's cache in between.
 const CHUNK: usize = 256 * 1024;
-
-/// The version of the format that we read and write: `kTensorBundleVersion` of TensorFlow.
-const CONSUMER_VERSION: i32 = 1;
 
 impl Bundle {
     /// Reads and checks the index of `prefix` in `storage`. No data file is opened.
@@ -440,83 +435,4 @@ impl Bundle {
             reason: fault.reason,
         }
     }
-}
-
-struct Header {
-    num_shards: u32,
-    endianness: Endianness,
-    /// Why a reader of our version must not go on.
-    unreadable: Option<String>,
-}
-
-impl Header {
-    fn parse(key: &[u8], value: &[u8]) -> Result<Self, TableError> {
-        if !key.is_empty() {
-            return Err(TableError::NoHeader {
-                reason: "its key is not empty",
-            });
-        }
-        let proto = BundleHeaderProto::decode(value).map_err(|_| TableError::NoHeader {
-            reason: "not a BundleHeaderProto",
-        })?;
-        let num_shards = u32::try_from(proto.num_shards).ok().filter(|&shards| shards > 0);
-        let version = proto.version.unwrap_or_default();
-        let unreadable = if version.min_consumer > CONSUMER_VERSION {
-            Some(format!(
-                "it needs a reader of format version {}, this is version 1: upgrade",
-                version.min_consumer
-            ))
-        } else if version.bad_consumers.contains(&CONSUMER_VERSION) {
-            Some("its writer says that readers of format version 1 misread it: upgrade".to_owned())
-        } else {
-            None
-        };
-        Ok(Header {
-            num_shards: num_shards.ok_or(TableError::NoHeader {
-                reason: "it declares no data files",
-            })?,
-            // TensorFlow takes unknown values for little, too.
-            endianness: if proto.endianness == 1 {
-                Endianness::Big
-            } else {
-                Endianness::Little
-            },
-            unreadable,
-        })
-    }
-}
-
-fn over_limit(key: &[u8], variables: usize, limits: &Limits) -> Option<(&'static str, u64, u64)> {
-    if key.len() as u64 > limits.name_bytes() {
-        Some(("the length of a name", key.len() as u64, limits.name_bytes()))
-    } else if variables as u64 >= limits.variables() {
-        Some(("the number of variables", variables as u64 + 1, limits.variables()))
-    } else {
-        None
-    }
-}
-
-fn read_index(storage: &dyn Storage, name: &str, prefix: &str, limits: &Limits) -> Result<Vec<u8>> {
-    let path = storage.path(name);
-    let io = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::NoCheckpoint {
-            path: storage.path(prefix),
-            reason: format!("`{name}` is not there"),
-            candidates: Vec::new(),
-        },
-        _ => Error::io("read", path.clone(), error),
-    };
-    let file = storage.open(name).map_err(io)?;
-    let len = file.size().map_err(io)?;
-    if len > limits.index_bytes() {
-        return Err(Error::LimitExceeded {
-            path,
-            what: "the index file",
-            value: len,
-            limit: limits.index_bytes(),
-        });
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, 0).map_err(io)?;
-    Ok(bytes)
 }

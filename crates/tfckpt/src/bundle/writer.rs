@@ -237,7 +237,10 @@ impl BundleWriter {
                 name: name.into_owned(),
             });
         }
-        let elements = variable.shape().element_count().filter(|_| variable.shape().is_storable());
+        let elements = variable
+            .shape()
+            .element_count()
+            .filter(|_| variable.shape().is_storable());
         let elements = elements.ok_or_else(|| {
             let shape = variable.shape();
             Error::invalid(format!(

@@ -1,0 +1,176 @@
+//! Where bytes meet Candle's storage. The other files of this crate see tensors only as names, shapes and dtypes.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout as Strides, Storage, Tensor, Var, WithDType};
+use half::{bf16, f16};
+use tfckpt::map::Transform;
+use tfckpt::{BoxError, Bundle, Element, Sink, VariableInfo};
+
+use crate::error::Result;
+
+/// The dtypes in a checkpoint that fill a variable of this dtype; the first is the one that is written. `None` if
+/// TensorFlow has none.
+pub(crate) fn stored_dtypes(dtype: DType) -> Option<&'static [tfckpt::DType]> {
+    use tfckpt::DType as Stored;
+    Some(match dtype {
+        DType::F32 => &[Stored::Float32],
+        DType::F64 => &[Stored::Float64],
+        DType::F16 => &[Stored::Float16],
+        DType::BF16 => &[Stored::Bfloat16],
+        DType::U8 => &[Stored::Uint8, Stored::Bool],
+        DType::U32 => &[Stored::Uint32],
+        DType::I16 => &[Stored::Int16],
+        DType::I32 => &[Stored::Int32],
+        DType::I64 => &[Stored::Int64],
+        _ => return None,
+    })
+}
+
+/// Does `$do` with `$elements` bound to the elements of a storage, whatever their type; `None` for the types that no
+/// checkpoint has.
+macro_rules! with_elements {
+    ($storage:expr, $elements:ident => $do:expr) => {
+        match $storage {
+            CpuStorage::F32($elements) => Some($do),
+            CpuStorage::F64($elements) => Some($do),
+            CpuStorage::F16($elements) => Some($do),
+            CpuStorage::BF16($elements) => Some($do),
+            CpuStorage::U8($elements) => Some($do),
+            CpuStorage::U32($elements) => Some($do),
+            CpuStorage::I16($elements) => Some($do),
+            CpuStorage::I32($elements) => Some($do),
+            CpuStorage::I64($elements) => Some($do),
+            _ => None,
+        }
+    };
+}
+
+/// Puts the bytes of a variable where they are wanted.
+type Read<'r> = dyn FnMut(&mut [u8]) -> tfckpt::Result<()> + 'r;
+
+/// Overwrites a variable in place with what `read` puts into its bytes, little-endian and row-major. On the CPU
+/// these are the bytes of the variable itself; on other devices they are uploaded. Everything that shares the
+/// variable's storage, the model above all, sees the new values.
+pub(crate) fn fill(var: &Var, read: &mut Read<'_>) -> Result<()> {
+    if !var.device().is_cpu() {
+        let mut bytes = vec![0; var.elem_count() * var.dtype().size_in_bytes()];
+        read(&mut bytes)?;
+        native(&mut bytes, var.dtype().size_in_bytes());
+        let tensor = Tensor::from_raw_buffer(&bytes, var.dtype(), var.dims(), var.device())?;
+        return Ok(var.set(&tensor)?);
+    }
+    let fill = Fill {
+        read: RefCell::new(read),
+        result: RefCell::new(Ok(())),
+    };
+    var.inplace_op1(&fill)?;
+    Ok(fill.result.into_inner()?)
+}
+
+struct Fill<'a> {
+    read: RefCell<&'a mut Read<'a>>,
+    /// Kept here, because Candle's error type would take away its variant.
+    result: RefCell<tfckpt::Result<()>>,
+}
+
+impl InplaceOp1 for Fill<'_> {
+    fn name(&self) -> &'static str {
+        "restore"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, strides: &Strides) -> candle_core::Result<()> {
+        let msg = "cannot restore into a variable that is not contiguous";
+        let (start, end) = strides
+            .contiguous_offsets()
+            .ok_or(candle_core::Error::CannotSetVar { msg })?;
+        let dtype = candle_core::backend::BackendStorage::dtype(storage);
+        with_elements!(storage, elements => {
+            let elements = elements.get_mut(start..end).unwrap_or_default();
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(elements);
+            let result = (self.read.borrow_mut())(bytes);
+            native(bytes, dtype.size_in_bytes());
+            *self.result.borrow_mut() = result;
+        })
+        .ok_or(candle_core::Error::UnsupportedDTypeForOp(dtype, "restore"))
+    }
+}
+
+/// Passes the bytes of a tensor to `sink`, little-endian and in the layout of the checkpoint. A contiguous tensor on
+/// the CPU that keeps its layout is not copied; a transposed one exists once more while it is written.
+pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_>) -> Result<(), BoxError> {
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, strides) = tensor.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return Err("the tensor did not come to the CPU".into());
+    };
+    let (start, end) = strides
+        .contiguous_offsets()
+        .ok_or("a contiguous tensor is not contiguous")?;
+    let size = tensor.dtype().size_in_bytes();
+    with_elements!(storage, elements => {
+        let bytes: &[u8] = bytemuck::cast_slice(elements.get(start..end).unwrap_or_default());
+        if transform.is_identity() && cfg!(target_endian = "little") {
+            return sink(bytes);
+        }
+        let mut scratch = vec![0; bytes.len()];
+        transform.apply(size, bytes, &mut scratch);
+        native(&mut scratch, size);
+        sink(&scratch)
+    })
+    .unwrap_or_else(|| Err(format!("{:?} cannot be stored", tensor.dtype()).into()))
+}
+
+/// Reads a variable into a new tensor of `dims` on the CPU, in the dtype that it is stored in. One copy from the
+/// file into the tensor's own storage; a transposed variable exists once more on the way.
+pub(crate) fn read(bundle: &Bundle, info: &VariableInfo, transform: &Transform, dims: &[usize]) -> Result<Tensor> {
+    use tfckpt::DType as Stored;
+    match info.dtype() {
+        Stored::Float32 => read_as::<f32>(bundle, info, transform, dims),
+        Stored::Float64 => read_as::<f64>(bundle, info, transform, dims),
+        Stored::Float16 => read_as::<f16>(bundle, info, transform, dims),
+        Stored::Bfloat16 => read_as::<bf16>(bundle, info, transform, dims),
+        Stored::Uint8 => read_as::<u8>(bundle, info, transform, dims),
+        Stored::Uint32 => read_as::<u32>(bundle, info, transform, dims),
+        Stored::Int16 => read_as::<i16>(bundle, info, transform, dims),
+        Stored::Int32 => read_as::<i32>(bundle, info, transform, dims),
+        Stored::Int64 => read_as::<i64>(bundle, info, transform, dims),
+        Stored::Bool => {
+            let stored = bundle.read_bytes(info.key())?;
+            let mut values = vec![0; stored.len()];
+            transform.apply(1, &stored, &mut values);
+            Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+        }
+        dtype => {
+            let what = format!("variable `{}` is {dtype}, for which Candle has no dtype", info.name());
+            Err(candle_core::Error::Msg(what).bt().into())
+        }
+    }
+}
+
+fn read_as<T: Element + WithDType>(
+    bundle: &Bundle,
+    info: &VariableInfo,
+    transform: &Transform,
+    dims: &[usize],
+) -> Result<Tensor> {
+    // Both calls compare the size in the index with that of the data file before they allocate.
+    let values = if transform.is_identity() {
+        bundle.read::<T>(info.key())?
+    } else {
+        let stored = bundle.read_bytes(info.key())?;
+        let mut values: Vec<T> = vec![bytemuck::Zeroable::zeroed(); stored.len() / size_of::<T>()];
+        let bytes = bytemuck::cast_slice_mut(&mut values);
+        transform.apply(size_of::<T>(), &stored, bytes);
+        native(bytes, size_of::<T>());
+        values
+    };
+    Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+}
+
+/// Between little-endian bytes and those of this machine, either way.
+fn native(bytes: &mut [u8], element_size: usize) {
+    if cfg!(target_endian = "big") {
+        bytes.chunks_exact_mut(element_size).for_each(<[u8]>::reverse);
+    }
+}

@@ -1,0 +1,241 @@
+//! Models built from a checkpoint.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Result, Shape, Tensor, Var};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder, VarMap};
+use tfckpt::Checkpoint;
+use tfckpt::map::{LoadReport, NameMap, Plan, Target};
+
+use crate::bridge;
+use crate::layers::Layers;
+use crate::lookup::{Lookup, Need, Outcome};
+
+/// A builder of models from any TensorFlow checkpoint, for Candle's layers and those of candle-transformers alike.
+/// See [`Import`], of which this is the short form.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// # let (kernel, bias) = ([1f32, 2., 3., 4., 5., 6.], [0f32; 2]);
+/// # let variables = [tfckpt::Variable::new("fc/kernel", [3, 2], &kernel), tfckpt::Variable::new("fc/bias", [2], &bias)];
+/// # tfckpt::Saver::new(path).save(variables, 1)?;
+/// use candle_core::{DType, Device};
+/// use candle_nn::Module;
+/// use tfckpt::map::NameMap;
+///
+/// let checkpoint = tfckpt::Checkpoint::open(path)?;
+/// let vb = tfckpt_candle::var_builder(checkpoint, NameMap::keras(), DType::F32, &Device::Cpu)?;
+/// let fc = candle_nn::linear(3, 2, vb.pp("fc"))?; // `fc/kernel [3, 2]`, transposed on the way, and `fc/bias`
+/// # assert_eq!(fc.weight().to_vec2::<f32>()?, [[1., 3., 5.], [2., 4., 6.]]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// None at present: the index was checked when the checkpoint was opened, and all else shows when layers ask.
+pub fn var_builder(
+    checkpoint: impl Into<Arc<Checkpoint>>,
+    names: NameMap,
+    dtype: DType,
+    device: &Device,
+) -> crate::Result<VarBuilder<'static>> {
+    Ok(Import::new(checkpoint, names).var_builder(dtype, device))
+}
+
+/// A checkpoint that models are built from. A clone is a handle on the same import.
+///
+/// Names and layouts are those of TensorFlow: a layer that asks for `fc.weight` gets `fc/kernel`, transposed. What
+/// kind of layer asks is told from the initialisation that it names, and where that leaves several possibilities,
+/// from the names that the checkpoint has; what is still ambiguous is an error. [`NameMap::with_layer`] declares the
+/// kind of a layer, which depthwise convolutions always need.
+///
+/// Shapes are compared with the index before anything is read. Each tensor is read in one copy, straight into its own
+/// storage; a transposed one exists once more on the way. It is cast only if the builder's dtype is another.
+#[derive(Clone)]
+pub struct Import {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    checkpoint: Arc<Checkpoint>,
+    names: NameMap,
+    layers: Layers,
+    /// What was asked for, by path.
+    asked: Mutex<BTreeMap<String, Target>>,
+}
+
+impl Import {
+    /// Builds models from `checkpoint`, a [`Checkpoint`] or an `Arc` of one.
+    pub fn new(checkpoint: impl Into<Arc<Checkpoint>>, names: NameMap) -> Self {
+        let (layers, asked) = (Layers::default(), Mutex::default());
+        Import {
+            shared: Arc::new(Shared {
+                checkpoint: checkpoint.into(),
+                names,
+                layers,
+                asked,
+            }),
+        }
+    }
+
+    /// A builder of models that do not train. Layers that ask for a variable that is not there get
+    /// `Error::CannotFindTensor`, or `Error::UnexpectedShape` if it has another shape.
+    pub fn var_builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(Frozen(self.clone())), dtype, device.clone())
+    }
+
+    /// A builder of models that train on, as `init_from_checkpoint` does it in TensorFlow: each variable of the
+    /// model becomes a variable of `varmap`, with the value from the checkpoint where it has one of that name, and
+    /// otherwise initialised. [`report`](Self::report) tells which ones were not there. A variable of another shape
+    /// is an error all the same. The [`Layers`] are those that saving needs.
+    pub fn init_from_checkpoint(
+        &self,
+        varmap: &VarMap,
+        dtype: DType,
+        device: &Device,
+    ) -> (VarBuilder<'static>, Layers) {
+        let backend = Trained {
+            import: self.clone(),
+            varmap: varmap.clone(),
+        };
+        let layers = self.shared.layers.clone();
+        (
+            VarBuilder::from_backend(Box::new(backend), dtype, device.clone()),
+            layers,
+        )
+    }
+
+    /// What the models asked for so far, and what of the checkpoint nobody wanted.
+    pub fn report(&self) -> LoadReport {
+        let targets: Vec<Target> = self.asked().values().cloned().collect();
+        Plan::partial(&self.shared.checkpoint, &targets).into_report()
+    }
+
+    /// The value of a parameter. The inner error says that the checkpoint does not have it, the outer one all else.
+    fn find(&self, need: &Need<'_>, dtype: DType, device: &Device) -> Result<Result<Tensor>> {
+        let Shared {
+            checkpoint,
+            names,
+            layers,
+            ..
+        } = self.shared.as_ref();
+        if let (Some(dims), Some(hint)) = (need.dims, need.hint) {
+            layers.record(need.path, dims.len(), hint);
+        }
+        let outcome = Lookup {
+            checkpoint,
+            names,
+            params: &layers.lock(),
+        }
+        .find(need);
+        let (target, found) = match outcome {
+            Outcome::Found(found) => (found.target(need.path), Ok(found)),
+            Outcome::Missing { target, error } => (target, Err(error)),
+            Outcome::Wrong(error) => return Err(error),
+        };
+        self.asked().insert(need.path.to_owned(), target);
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        layers.tell(need.path, found.kind);
+        // Cast before the upload: not every device casts integers.
+        let tensor = bridge::read(checkpoint, found.info, &found.transform, &found.dims)?;
+        Ok(Ok(tensor.to_dtype(dtype)?.to_device(device)?))
+    }
+
+    fn contains(&self, path: &str) -> bool {
+        let Shared {
+            checkpoint,
+            names,
+            layers,
+            ..
+        } = self.shared.as_ref();
+        Lookup {
+            checkpoint,
+            names,
+            params: &layers.lock(),
+        }
+        .contains(path)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<String, Target>> {
+        self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Import {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Import")
+            .field("checkpoint", &self.shared.checkpoint.prefix())
+            .field("names", &self.shared.names)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Frozen(Import);
+
+impl SimpleBackend for Frozen {
+    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        let need = Need {
+            path: name,
+            dims: Some(shape.dims()),
+            hint: Some(hint),
+        };
+        self.0.find(&need, dtype, device)?
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        let need = Need {
+            path: name,
+            dims: None,
+            hint: None,
+        };
+        self.0.find(&need, dtype, device)?
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+struct Trained {
+    import: Import,
+    varmap: VarMap,
+}
+
+impl SimpleBackend for Trained {
+    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        if SimpleBackend::contains_tensor(&self.varmap, name) {
+            self.import.shared.layers.record(name, shape.rank(), hint);
+            return self.varmap.get(shape, name, hint, dtype, device);
+        }
+        let need = Need {
+            path: name,
+            dims: Some(shape.dims()),
+            hint: Some(hint),
+        };
+        let Ok(tensor) = self.import.find(&need, dtype, device)? else {
+            return self.varmap.get(shape, name, hint, dtype, device);
+        };
+        let var = Var::from_tensor(&tensor)?;
+        let tensor = var.as_tensor().clone();
+        let mut vars = self.varmap.data().lock().unwrap_or_else(PoisonError::into_inner);
+        vars.insert(name.to_owned(), var);
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        SimpleBackend::get_unchecked(&self.varmap, name, dtype, device)
+    }
+
+    /// Exactly what is in the `VarMap` already or in the checkpoint.
+    fn contains_tensor(&self, name: &str) -> bool {
+        SimpleBackend::contains_tensor(&self.varmap, name) || self.import.contains(name)
+    }
+}

@@ -1,0 +1,201 @@
+//! Which variable of a checkpoint a parameter means.
+
+use candle_core::Error;
+use candle_nn::Init;
+use tfckpt::map::{Layer, Layout, NameMap, Target, Transform};
+use tfckpt::{Checkpoint, VariableInfo};
+
+use crate::kinds::{Known, Params, kinds, kinds_with, split};
+use crate::ways::{Way, ways};
+
+/// What a layer asks for.
+#[derive(Debug)]
+pub(crate) struct Need<'a> {
+    pub(crate) path: &'a str,
+    /// `None` if any shape will do.
+    pub(crate) dims: Option<&'a [usize]>,
+    pub(crate) hint: Option<Init>,
+}
+
+/// What a lookup needs to know.
+pub(crate) struct Lookup<'a, 'p> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) names: &'a NameMap,
+    /// What was asked for so far, this parameter included.
+    pub(crate) params: &'p Params,
+}
+
+/// What came of it.
+pub(crate) enum Outcome<'a> {
+    Found(Found<'a>),
+    Missing {
+        target: Target,
+        error: Error,
+    },
+    /// It is there, but of another shape, or cannot be told from another one.
+    Wrong(Error),
+}
+
+/// A variable that fits.
+pub(crate) struct Found<'a> {
+    pub(crate) info: &'a VariableInfo,
+    /// The kind of layer that the variable's name tells.
+    pub(crate) kind: Layer,
+    pub(crate) layout: Layout,
+    pub(crate) transform: Transform,
+    /// The shape in the model.
+    pub(crate) dims: Vec<usize>,
+}
+
+impl<'a> Lookup<'a, '_> {
+    pub(crate) fn find(&self, need: &Need<'_>) -> Outcome<'a> {
+        let (module, field) = split(need.path);
+        let ways = match need.hint {
+            Some(_) => ways(self.names, need.path, &kinds(self.params, module, Known::SoFar)),
+            None => ways(self.names, need.path, kinds_with(field)),
+        };
+        let there: Vec<(&VariableInfo, &Way)> = ways.iter().filter_map(|way| Some((self.first(way)?, way))).collect();
+        let Some(&(first, _)) = there.first() else {
+            return self.missing(need, &ways);
+        };
+        if there.iter().any(|(info, _)| info.key() != first.key()) {
+            return Outcome::Wrong(ambiguous(need.path, there.iter().map(|(info, _)| info.name())));
+        }
+        // One variable; perhaps several layouts.
+        let mut fitting: Vec<Found<'a>> = Vec::new();
+        for &(info, way) in &there {
+            match fit(info, way, need.dims) {
+                Some(found) if fitting.iter().all(|other| other.transform != found.transform) => fitting.push(found),
+                _ => {}
+            }
+        }
+        match (fitting.pop(), fitting.is_empty()) {
+            (Some(found), true) => Outcome::Found(found),
+            (Some(_), false) => Outcome::Wrong(ambiguous(need.path, [first.name()])),
+            (None, _) => Outcome::Wrong(misfit(need, &there)),
+        }
+    }
+
+    /// Whether some kind of layer would find a parameter at `path`. Looks at the index alone.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        let ways = ways(self.names, path, kinds_with(split(path).1));
+        ways.iter().any(|way| self.first(way).is_some())
+    }
+
+    fn first(&self, way: &Way) -> Option<&'a VariableInfo> {
+        way.names.iter().find_map(|name| {
+            let there = self.checkpoint.contains(name);
+            there.then(|| self.checkpoint.variable(name).ok()).flatten()
+        })
+    }
+
+    fn missing(&self, need: &Need<'_>, ways: &[Way]) -> Outcome<'a> {
+        let names: Vec<String> = ways.iter().flat_map(|way| way.names.clone()).collect();
+        let target = Target {
+            path: need.path.to_owned(),
+            names,
+            dtypes: Vec::new(),
+            shape: need.dims.unwrap_or_default().to_vec(),
+            layout: Layout::Same,
+        };
+        let first = target.names.first().map_or(need.path, String::as_str);
+        // An entry that is damaged is there and yet not; its own error says so, and otherwise which names are near.
+        let error = match self.checkpoint.variable(first) {
+            Err(error @ tfckpt::Error::CorruptEntry { .. }) => return Outcome::Wrong(Error::wrap(error)),
+            Err(tfckpt::Error::VariableNotFound { candidates, .. }) if !candidates.is_empty() => {
+                format!(
+                    "{} (looked for as `{}`; nearest: `{}`)",
+                    need.path,
+                    target.names.join("` or `"),
+                    candidates.join("`, `")
+                )
+            }
+            _ => format!("{} (looked for as `{}`)", need.path, target.names.join("` or `")),
+        };
+        Outcome::Missing {
+            target,
+            error: Error::CannotFindTensor { path: error }.bt(),
+        }
+    }
+}
+
+impl Found<'_> {
+    pub(crate) fn target(&self, path: &str) -> Target {
+        Target {
+            path: path.to_owned(),
+            names: vec![self.info.name().into_owned()],
+            dtypes: vec![self.info.dtype()],
+            shape: self.dims.clone(),
+            layout: self.layout,
+        }
+    }
+}
+
+/// The variable in this layout, if it has the shape that is needed.
+fn fit<'a>(info: &'a VariableInfo, way: &Way, dims: Option<&[usize]>) -> Option<Found<'a>> {
+    let layout = way.layout;
+    let dims = match dims {
+        Some(dims) => dims.to_vec(),
+        None => model_shape(layout, info.shape().dims())?,
+    };
+    let fits = layout.accepts(info.shape(), &dims);
+    let transform = fits.then(|| layout.to_model(&dims)).flatten()?;
+    Some(Found {
+        info,
+        kind: way.kind,
+        layout,
+        transform,
+        dims,
+    })
+}
+
+/// The shape in the model of a variable of shape `stored`.
+fn model_shape(layout: Layout, stored: &[usize]) -> Option<Vec<usize>> {
+    let unpermuted = |permutation: &[usize]| -> Option<Vec<usize>> {
+        let axis = |axis| permutation.iter().position(|&from| from == axis);
+        let dim = |i| axis(i).and_then(|at| stored.get(at).copied());
+        (permutation.len() == stored.len()).then(|| (0..stored.len()).map(dim).collect())?
+    };
+    match layout {
+        Layout::Permuted(permutation) => unpermuted(permutation),
+        Layout::Depthwise { permutation, .. } => match unpermuted(permutation)?.as_slice() {
+            [inputs, multiplier, window @ ..] => Some([&[inputs.checked_mul(*multiplier)?, 1], window].concat()),
+            _ => None,
+        },
+        _ => Some(stored.to_vec()),
+    }
+}
+
+fn ambiguous<N: std::fmt::Display>(path: &str, names: impl IntoIterator<Item = N>) -> Error {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let what = format!(
+        "`{path}` can be more than one of the checkpoint's variables or layouts ({}): declare the layer with `NameMap::with_layer`",
+        names.join(", ")
+    );
+    Error::Msg(what).bt()
+}
+
+fn misfit(need: &Need<'_>, there: &[(&VariableInfo, &Way)]) -> Error {
+    let dims = need.dims.unwrap_or_default();
+    let Some((info, way)) = there.first() else {
+        return Error::CannotFindTensor {
+            path: need.path.to_owned(),
+        }
+        .bt();
+    };
+    let hint = match dims {
+        [_, 1, _, ..] => "; if it is a depthwise convolution, declare it with `NameMap::with_layer`",
+        _ => "",
+    };
+    let expected = way.layout.stored_shape(dims).unwrap_or_else(|| dims.to_vec().into());
+    Error::UnexpectedShape {
+        msg: format!(
+            "shape mismatch for `{}`, `{}` in the checkpoint{hint}",
+            need.path,
+            info.name()
+        ),
+        expected: expected.dims().into(),
+        got: info.shape().dims().into(),
+    }
+    .bt()
+}

@@ -1,0 +1,12 @@
+//! Optimizers whose state is part of a checkpoint.
+
+mod adam;
+mod adamw;
+mod moments;
+mod state;
+
+pub use adam::{Adam, ParamsAdam};
+pub use adamw::AdamW;
+pub use state::{CheckpointedOptimizer, OptimizerState};
+
+pub(crate) use state::{Counter, Slot};

@@ -1,0 +1,134 @@
+//! The variables of a model, saved and restored in place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::PoisonError;
+
+use candle_core::Var;
+use candle_nn::VarMap;
+use tfckpt::map::{LoadReport, NameMap};
+use tfckpt::{Checkpoint, Variable};
+
+use crate::entries::{self, Entry};
+use crate::error::{Error, Result};
+use crate::kinds::{Param, Params};
+use crate::layers::Layers;
+use crate::ways::certain_ways;
+
+/// The variables of a `VarMap`, with the names and layouts that they have in checkpoints.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let run = dir.path();
+/// use candle_core::{DType, Device};
+/// use tfckpt_candle::Variables;
+///
+/// let varmap = candle_nn::VarMap::new();
+/// let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &Device::Cpu);
+/// let fc = candle_nn::linear(4, 2, vb.pp("fc"))?;
+///
+/// let variables = Variables::new(&varmap).layers(&layers);
+/// tfckpt::Saver::new(run).save(variables.to_save()?, 100)?;
+///
+/// let checkpoint = tfckpt::Checkpoint::open(run)?;
+/// assert_eq!(checkpoint.variable("fc/kernel")?.shape().dims(), [4, 2]);
+/// let report = variables.restore(&checkpoint)?;
+/// assert_eq!(report.loaded.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Variables {
+    varmap: VarMap,
+    layers: Layers,
+    names: NameMap,
+}
+
+impl Variables {
+    /// The variables of `varmap`, those that are added later included. Names are those of Keras.
+    pub fn new(varmap: &VarMap) -> Self {
+        Variables {
+            varmap: varmap.clone(),
+            layers: Layers::default(),
+            names: NameMap::default(),
+        }
+    }
+
+    /// The kinds of the layers, as [`recording`](crate::recording) took them down. Without them every layer with
+    /// weights has to be declared by [`NameMap::with_layer`], or nothing be renamed, by [`NameMap::identity`].
+    #[must_use]
+    pub fn layers(mut self, layers: &Layers) -> Self {
+        self.layers = layers.clone();
+        self
+    }
+
+    /// Names and layouts in the checkpoint. Default: [`NameMap::keras`].
+    #[must_use]
+    pub fn names(mut self, names: NameMap) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// The variables as [`Saver::save`](tfckpt::Saver::save) takes them, sorted by path. Nothing is copied here: the
+    /// bytes are taken from the live variables while they are written, those of one transposed variable at a time.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayers`], which names all of them; [`Error::UnsupportedDtype`];
+    /// [`tfckpt::Error::DuplicateName`].
+    pub fn to_save(&self) -> Result<Vec<Variable<'static>>> {
+        entries::to_variables(&self.entries()?)
+    }
+
+    /// Fills all variables from `checkpoint`, in place: models that were built from the `VarMap` see the new values.
+    /// Values that a model derived from variables when it was built, such as a transposed copy, stay as they were.
+    ///
+    /// The checkpoint is read twice, once to verify and once to fill, so that a damaged file leaves the model as it
+    /// was.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLayers`], [`Error::UnsupportedDtype`]; [`tfckpt::Error::Mismatch`] with all variables that
+    /// are missing or have another dtype or shape; those of
+    /// [`Bundle::verify`](tfckpt::Bundle::verify). The model is then as it was. Only a
+    /// disk that fails between the two readings leaves it half restored.
+    pub fn restore(&self, checkpoint: &Checkpoint) -> Result<LoadReport> {
+        entries::restore(&self.entries()?, checkpoint)
+    }
+
+    /// All variables, sorted by path.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
+        let vars = named_vars(&self.varmap);
+        let params = self.params(&vars);
+        let ways = certain_ways(&self.names, &params, vars.keys().map(String::as_str));
+        let ways = ways.map_err(|modules| Error::UnknownLayers { modules })?;
+        let entry = |((path, var), way)| Entry { path, way, var };
+        Ok(vars.into_iter().zip(ways).map(entry).collect())
+    }
+
+    fn params(&self, vars: &BTreeMap<String, Var>) -> Params {
+        let recorded = self.layers.lock();
+        let param = |(path, var): (&String, &Var)| {
+            let unheard = Param {
+                rank: var.rank(),
+                hint: None,
+                told: None,
+            };
+            (path.clone(), recorded.get(path).cloned().unwrap_or(unheard))
+        };
+        vars.iter().map(param).collect()
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Variables")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The variables of a `VarMap` by path; its own iteration order differs from process to process.
+pub(crate) fn named_vars(varmap: &VarMap) -> BTreeMap<String, Var> {
+    let vars = varmap.data().lock().unwrap_or_else(PoisonError::into_inner);
+    vars.iter().map(|(path, var)| (path.clone(), var.clone())).collect()
+}
