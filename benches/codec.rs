@@ -28,19 +28,27 @@ fn bytes((variables, elements): (usize, usize)) -> BytesCount {
 fn save(dir: &std::path::Path, (variables, elements): (usize, usize), durability: Durability) {
     let values = vec![0.5f32; elements];
     let variables = (0..variables).map(|i| Variable::new(format!("layer_{i}/kernel"), [elements], &values));
-    Saver::new(dir).overwrite(true).durability(durability).save(variables, 1).expect("the save succeeds");
+    Saver::new(dir)
+        .overwrite(true)
+        .durability(durability)
+        .save(variables, 1)
+        .expect("the save succeeds");
 }
 
 #[divan::bench(args = [LARGE, SMALL], sample_count = 10)]
 fn save_buffered(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    bencher.counter(bytes(shape)).bench_local(|| save(dir.path(), shape, Durability::Buffered));
+    bencher
+        .counter(bytes(shape))
+        .bench_local(|| save(dir.path(), shape, Durability::Buffered));
 }
 
 #[divan::bench(args = [LARGE], sample_count = 10)]
 fn save_synced(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    bencher.counter(bytes(shape)).bench_local(|| save(dir.path(), shape, Durability::Synced));
+    bencher
+        .counter(bytes(shape))
+        .bench_local(|| save(dir.path(), shape, Durability::Synced));
 }
 
 #[divan::bench(args = [LARGE, SMALL], sample_count = 10)]
@@ -61,7 +69,9 @@ fn verify_all(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     save(dir.path(), shape, Durability::Buffered);
     let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
     bencher.counter(bytes(shape)).bench_local(|| {
-        checkpoint.variables().for_each(|info| checkpoint.verify(info).expect("it is sound"));
+        checkpoint
+            .variables()
+            .for_each(|info| checkpoint.verify(info).expect("it is sound"));
     });
 }
 
@@ -69,5 +79,7 @@ fn verify_all(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
 fn open(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     save(dir.path(), shape, Durability::Buffered);
-    bencher.counter(ItemsCount::new(shape.0)).bench_local(|| Checkpoint::open(dir.path()).expect("it opens"));
+    bencher
+        .counter(ItemsCount::new(shape.0))
+        .bench_local(|| Checkpoint::open(dir.path()).expect("it opens"));
 }

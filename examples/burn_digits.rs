@@ -60,19 +60,34 @@ fn main() -> Result<()> {
         .max_to_keep(3)
         .every_steps(args.every_steps)
         .on_event(|event| println!("{event}"));
-    let data = |digits: Digits| DataLoaderBuilder::new(ToTensors).batch_size(BATCH).build(Rows(Arc::new(digits)));
+    let data = |digits: Digits| {
+        DataLoaderBuilder::new(ToTensors)
+            .batch_size(BATCH)
+            .build(Rows(Arc::new(digits)))
+    };
     let training = SupervisedTraining::new(args.dir.join("burn"), tf.resume(data(train)), data(test.clone())) // <--
         .metrics((LossMetric::new(), AccuracyMetric::new()))
         .renderer(Box::new(Epochs::default()))
         .num_epochs(args.epochs);
-    let rate = CosineAnnealingLrSchedulerConfig::new(1e-2, steps).init().map_err(anyhow::Error::msg)?;
-    let result = tf.launch(training, Net::new(&device), AdamWConfig::new().with_weight_decay(0.5).init(), rate)?; // <--
+    let rate = CosineAnnealingLrSchedulerConfig::new(1e-2, steps)
+        .init()
+        .map_err(anyhow::Error::msg)?;
+    let result = tf.launch(
+        training,
+        Net::new(&device),
+        AdamWConfig::new().with_weight_decay(0.5).init(),
+        rate,
+    )?; // <--
     if let Some(error) = result.error {
         anyhow::bail!("the training stopped: {error}");
     }
 
     let accuracy = accuracy(&result.model, &test);
-    println!("step {}: {:.1} % of the test images right", tf.global_step(), 100.0 * accuracy);
+    println!(
+        "step {}: {:.1} % of the test images right",
+        tf.global_step(),
+        100.0 * accuracy
+    );
     ensure!(args.epochs < 12 || accuracy >= 0.95, "fewer than 95 % right");
     Ok(())
 }
@@ -109,7 +124,9 @@ impl Net {
 
     fn classify(&self, batch: Batch) -> ClassificationOutput {
         let output = self.forward(batch.images);
-        let loss = CrossEntropyLossConfig::new().init(&output.device()).forward(output.clone(), batch.labels.clone());
+        let loss = CrossEntropyLossConfig::new()
+            .init(&output.device())
+            .forward(output.clone(), batch.labels.clone());
         ClassificationOutput::new(loss, output, batch.labels)
     }
 }
@@ -173,6 +190,10 @@ fn accuracy(net: &Net, test: &Digits) -> f64 {
     let images = TensorData::new(test.pixels.clone(), [test.len(), 1, 8, 8]);
     let logits = net.forward(Tensor::from_data(images, &Device::flex()));
     let guesses: Vec<i64> = logits.argmax(1).into_data().iter::<i64>().collect();
-    let right = guesses.iter().zip(&test.labels).filter(|(guess, label)| **guess == i64::from(**label)).count();
+    let right = guesses
+        .iter()
+        .zip(&test.labels)
+        .filter(|(guess, label)| **guess == i64::from(**label))
+        .count();
     right as f64 / test.len() as f64
 }

@@ -65,8 +65,20 @@ fn main() -> Result<()> {
     for network in [Network::Saver, Network::Keras] {
         let expected = &expected[network.folder()];
         let folder = data("tf-digits").join(network.folder());
-        compare("Candle", network, &candle_side::logits(network, &folder, &test)?, &test, expected)?;
-        compare("Burn", network, &burn_side::logits(network, &folder, &test)?, &test, expected)?;
+        compare(
+            "Candle",
+            network,
+            &candle_side::logits(network, &folder, &test)?,
+            &test,
+            expected,
+        )?;
+        compare(
+            "Burn",
+            network,
+            &burn_side::logits(network, &folder, &test)?,
+            &test,
+            expected,
+        )?;
     }
     Ok(())
 }
@@ -76,7 +88,11 @@ fn compare(framework: &str, network: Network, logits: &[f32], test: &Digits, exp
     let theirs: Vec<Vec<f32>> = serde_json::from_value(expected["logits"].clone())?;
     let pairs = theirs.iter().flatten().zip(logits);
     let difference = pairs.map(|(theirs, ours)| (theirs - ours).abs()).fold(0.0, f32::max);
-    let right = logits.chunks(10).zip(&test.labels).filter(|(row, label)| argmax(row) == usize::from(**label)).count();
+    let right = logits
+        .chunks(10)
+        .zip(&test.labels)
+        .filter(|(row, label)| argmax(row) == usize::from(**label))
+        .count();
     let accuracy = right as f64 / test.len() as f64;
     let their_accuracy = expected["accuracy"].as_f64().context("an accuracy")?;
     println!(
@@ -85,7 +101,10 @@ fn compare(framework: &str, network: Network, logits: &[f32], test: &Digits, exp
         test.len()
     );
     ensure!(difference <= 1e-4, "{framework}: the logits differ from TensorFlow's");
-    ensure!((accuracy - their_accuracy).abs() < 1e-9, "{framework}: TensorFlow's accuracy is {their_accuracy}");
+    ensure!(
+        (accuracy - their_accuracy).abs() < 1e-9,
+        "{framework}: TensorFlow's accuracy is {their_accuracy}"
+    );
     Ok(())
 }
 
@@ -112,8 +131,14 @@ mod candle_side {
 
     impl Net {
         fn new(network: Network, vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
-            let same = Conv2dConfig { padding: 1, ..Default::default() };
-            let norm = BatchNormConfig { eps: EPSILON, ..Default::default() };
+            let same = Conv2dConfig {
+                padding: 1,
+                ..Default::default()
+            };
+            let norm = BatchNormConfig {
+                eps: EPSILON,
+                ..Default::default()
+            };
             let (conv1, bn1) = match network {
                 Network::Saver => (candle_nn::conv2d(1, 8, 3, same, vb.pp("conv1"))?, None),
                 Network::Keras => {
@@ -123,7 +148,12 @@ mod candle_side {
             };
             let conv2 = candle_nn::conv2d(8, 16, 3, same, vb.pp("conv2"))?;
             let dense = candle_nn::linear(64, 10, vb.pp("dense"))?;
-            Ok(Net { conv1, bn1, conv2, dense })
+            Ok(Net {
+                conv1,
+                bn1,
+                conv2,
+                dense,
+            })
         }
 
         fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
@@ -203,6 +233,6 @@ mod burn_side {
         net.load_from(&mut TfCheckpointStore::from_file(folder).names(network.names()))?;
         let images = TensorData::new(test.pixels.clone(), [test.len(), 1, 8, 8]);
         let logits = net.forward(Tensor::from_data(images, &device));
-        Ok(logits.into_data().to_vec()?)
+        Ok(logits.into_data().try_to_vec()?)
     }
 }

@@ -21,18 +21,33 @@ fn text(output: Output) -> String {
 fn inspect_lists_a_checkpoint_and_prints_a_variable() {
     let list = text(example("inspect").arg("data/tf-digits/saver").output().unwrap());
     assert!(list.contains("data/tf-digits/saver/model.ckpt-360"), "{list}");
-    assert!(list.lines().any(|line| line.split_whitespace().eq(["dense/kernel", "float32", "[64,", "10]"])), "{list}");
+    assert!(
+        list.lines()
+            .any(|line| line.split_whitespace().eq(["dense/kernel", "float32", "[64,", "10]"])),
+        "{list}"
+    );
     assert!(list.contains("global_step 360"), "{list}");
-    let step = text(example("inspect").args(["data/tf-digits/saver", "global_step"]).output().unwrap());
+    let step = text(
+        example("inspect")
+            .args(["data/tf-digits/saver", "global_step"])
+            .output()
+            .unwrap(),
+    );
     assert!(step.contains("[360]"), "{step}");
 }
 
 #[test]
 fn inspect_tells_what_a_prefix_is() {
-    let output = example("inspect").arg("data/tf-digits/saver/model.ckpt").output().unwrap();
+    let output = example("inspect")
+        .arg("data/tf-digits/saver/model.ckpt")
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("named by its prefix") && error.contains("model.ckpt-360"), "{error}");
+    assert!(
+        error.contains("named by its prefix") && error.contains("model.ckpt-360"),
+        "{error}"
+    );
 }
 
 #[cfg(all(feature = "burn", feature = "candle"))]
@@ -41,6 +56,14 @@ fn networks_that_tensorflow_trained_compute_the_same_in_burn_and_candle() {
     // The example fails by itself where the logits or the accuracy differ from TensorFlow's.
     let report = text(example("import_digits").output().unwrap());
     assert_eq!(report.lines().count(), 4, "{report}");
-    assert_eq!(report.lines().filter(|line| line.contains("255 of 297 right")).count(), 2, "{report}");
-    assert_eq!(report.lines().filter(|line| line.contains("270 of 297 right")).count(), 2, "{report}");
+    assert_eq!(
+        report.lines().filter(|line| line.contains("255 of 297 right")).count(),
+        2,
+        "{report}"
+    );
+    assert_eq!(
+        report.lines().filter(|line| line.contains("270 of 297 right")).count(),
+        2,
+        "{report}"
+    );
 }

@@ -21,11 +21,18 @@ pub(crate) struct Epochs {
 impl Epochs {
     fn note(&mut self, state: MetricState) {
         let (MetricState::Generic(entry) | MetricState::Numeric(entry, _)) = state;
-        let MetricEntry { metric_id, serialized_entry } = entry;
+        let MetricEntry {
+            metric_id,
+            serialized_entry,
+        } = entry;
         if let Some(name) = self.names.get(&metric_id) {
             // "epoch 0.3 - batch 0.2": the mean over the epoch is what counts.
             let text = serialized_entry.formatted;
-            let mean = text.split(" - ").next().unwrap_or_default().trim_start_matches("epoch ");
+            let mean = text
+                .split(" - ")
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("epoch ");
             self.texts.insert(name.clone(), mean.to_owned());
         }
     }
@@ -58,7 +65,11 @@ impl TrainingProgressLogger for Epochs {
     }
 
     fn end_split(&mut self) {
-        let texts: Vec<String> = self.texts.iter().map(|(name, text)| format!("{} {text}", name.to_lowercase())).collect();
+        let texts: Vec<String> = self
+            .texts
+            .iter()
+            .map(|(name, text)| format!("{} {text}", name.to_lowercase()))
+            .collect();
         if !texts.is_empty() {
             println!("epoch {} {}: {}", self.epoch, self.split, texts.join(", "));
         }

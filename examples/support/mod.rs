@@ -28,10 +28,17 @@ impl Digits {
         let mut text = String::new();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text)?;
         let (mut train, mut test) = (Digits::empty(), Digits::empty());
-        let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+        let mut rows = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(text.as_bytes());
         for (i, row) in rows.records().enumerate() {
             let row = row?;
-            ensure!(row.len() == PIXELS + 1, "row {i} has {} columns, not {}", row.len(), PIXELS + 1);
+            ensure!(
+                row.len() == PIXELS + 1,
+                "row {i} has {} columns, not {}",
+                row.len(),
+                PIXELS + 1
+            );
             let part = if i < TRAIN { &mut train } else { &mut test };
             for pixel in row.iter().take(PIXELS) {
                 part.pixels.push(pixel.parse::<f32>()? / 16.0);
@@ -47,12 +54,19 @@ impl Digits {
     }
 
     /// Images `range` and their labels.
+    #[allow(dead_code, reason = "not every example goes through the images in batches")]
     pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> (&[f32], &[u8]) {
-        (&self.pixels[range.start * PIXELS..range.end * PIXELS], &self.labels[range])
+        (
+            &self.pixels[range.start * PIXELS..range.end * PIXELS],
+            &self.labels[range],
+        )
     }
 
     fn empty() -> Self {
-        Digits { pixels: Vec::new(), labels: Vec::new() }
+        Digits {
+            pixels: Vec::new(),
+            labels: Vec::new(),
+        }
     }
 }
 

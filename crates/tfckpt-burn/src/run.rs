@@ -240,15 +240,13 @@ impl TfCheckpoints {
         }
         let schema = Schema::of(model);
         let variables = module::variables(model, &schema, &self.shared.names)?;
-        self.shared
-            .commit(
-                variables,
-                optimizer.to_record(),
-                scheduler.to_record(),
-                &schema,
-                position,
-            )
-            .map(Some)
+        self.shared.commit(
+            variables,
+            optimizer.to_record(),
+            scheduler.to_record(),
+            &schema,
+            position,
+        )
     }
 
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
@@ -291,7 +289,8 @@ impl Shared {
     }
 
     /// Writes one checkpoint. One of the same step, saved at the end of a step that turned out to be the last of an
-    /// epoch, is replaced.
+    /// epoch, is replaced. Nothing is written once a later step is saved: Burn hands over an epoch on threads of its
+    /// own, while the training goes on.
     pub(crate) fn commit(
         &self,
         mut variables: Vec<Variable<'static>>,
@@ -299,13 +298,16 @@ impl Shared {
         scheduler: LrSchedulerRecord,
         schema: &Schema,
         position: Position,
-    ) -> Result<Saved> {
+    ) -> Result<Option<Saved>> {
         variables.extend(optimizer::variables(optimizer, schema, &self.names, &self.optimizer)?);
         variables.extend(scheduler::variables(scheduler)?);
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         variables.push(Variable::scalar(EPOCH, signed(position.epoch as u64)));
         variables.push(Variable::scalar(EPOCH_STEPS, signed(position.epoch_steps)));
         let mut state = self.state();
+        if state.last_saved > Some(position.global_step) {
+            return Ok(None);
+        }
         let again = state.last_saved == Some(position.global_step);
         let saver = std::mem::replace(&mut state.saver, Saver::new(""));
         state.saver = saver.overwrite(again);
@@ -313,7 +315,7 @@ impl Shared {
         state.last_saved = Some(position.global_step);
         drop(state);
         self.tell(&Event::Saved(&saved));
-        Ok(saved)
+        Ok(Some(saved))
     }
 }
 

@@ -32,7 +32,10 @@ pub(crate) fn write(spec: &str, prefix: &str) -> Result<()> {
     let specs: Vec<Spec> = serde_json::from_slice(&std::fs::read(spec)?)?;
     let prefix = Path::new(prefix);
     let storage = Arc::new(LocalDir::create(prefix.parent().context("a prefix with a directory")?)?);
-    let name = prefix.file_name().and_then(|name| name.to_str()).context("a prefix with a name")?;
+    let name = prefix
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("a prefix with a name")?;
     let mut writer = BundleWriter::create(storage, name)?;
     for spec in &specs {
         let name = hex::decode(&spec.name_hex)?;
@@ -51,7 +54,10 @@ pub(crate) fn write(spec: &str, prefix: &str) -> Result<()> {
         writer.add(variable)?;
     }
     let written = writer.finish()?;
-    println!("{}", serde_json::json!({ "variables": written.variables, "data_bytes": written.data_bytes }));
+    println!(
+        "{}",
+        serde_json::json!({ "variables": written.variables, "data_bytes": written.data_bytes })
+    );
     Ok(())
 }
 
