@@ -23,7 +23,7 @@ fn peak_of<T>(work: impl FnOnce() -> T) -> (usize, T) {
 
 /// One test, because the peak is that of the whole process.
 #[test]
-fn saving_and_restoring_need_one_transposed_tensor_at_most() {
+fn saving_copies_nothing_and_restoring_one_transposed_tensor_at_most() {
     let dir = tempfile::tempdir().unwrap();
     let varmap = VarMap::new();
     let (vb, layers) = recording(&varmap, DType::F32, &Device::Cpu);
@@ -46,7 +46,7 @@ fn saving_and_restoring_need_one_transposed_tensor_at_most() {
     }
     let variables = Variables::new(&varmap).layers(&layers);
     let (peak, _) = peak_of(|| Saver::new(&other).save(variables.to_save().unwrap(), 1).unwrap());
-    assert!(peak < 4 + 2, "saving 16 MiB that are transposed took {peak} MiB");
+    assert!(peak < 2, "saving 16 MiB that are transposed took {peak} MiB");
     let checkpoint = Checkpoint::open(&other).unwrap();
     let (peak, _) = peak_of(|| variables.restore(&checkpoint).unwrap());
     assert!(peak < 4 + 2, "restoring 16 MiB that are transposed took {peak} MiB");

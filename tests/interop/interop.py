@@ -279,6 +279,90 @@ def tensorflows_files():
         check(f"we find in {pathlib.Path(prefix).parent.name} what TensorFlow finds", good)
 
 
+# --- the frameworks -------------------------------------------------------------------------------------------------
+
+DIGITS = ROOT / "data" / "tf-digits"
+
+
+def digits():
+    """Images [n, 8, 8, 1] in 0..=1 and labels [n], of which the first 1500 train."""
+    rows = np.loadtxt(ROOT / "data" / "digits.csv.gz", delimiter=",", dtype=np.float32)
+    return (rows[:, :64] / np.float32(16)).reshape(-1, 8, 8, 1), rows[:, 64].astype(np.int32)
+
+
+def trained_on(directory, images, labels, until):
+    """What TensorFlow computes when it takes up the run in a directory, with the graph of data/make_tf_digits.py: the
+    step it begins at, the loss of each step until the last one, and the logits of the test images after that."""
+    with tf.Graph().as_default():
+        x, y = v1.placeholder(tf.float32, [None, 8, 8, 1]), v1.placeholder(tf.int32, [None])
+        step = v1.train.get_or_create_global_step()
+        hidden = x
+        for name, channels in (("conv1", (1, 8)), ("conv2", (8, 16))):
+            with v1.variable_scope(name):
+                kernel = v1.get_variable("kernel", (3, 3, *channels), use_resource=True)
+                bias = v1.get_variable("bias", channels[1:], use_resource=True)
+            hidden = tf.nn.relu(tf.nn.conv2d(hidden, kernel, 1, "SAME") + bias)
+            hidden = tf.nn.max_pool2d(hidden, 2, 2, "SAME")
+        with v1.variable_scope("dense"):
+            kernel = v1.get_variable("kernel", (64, 10), use_resource=True)
+            bias = v1.get_variable("bias", (10,), use_resource=True)
+        logits = tf.nn.bias_add(tf.matmul(tf.reshape(hidden, [-1, 64]), kernel), bias)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
+        train = v1.train.AdamOptimizer(1e-3, epsilon=1e-8).minimize(loss, global_step=step)
+        with v1.Session() as session:
+            v1.train.Saver().restore(session, tf.train.latest_checkpoint(str(directory)))
+            start, losses = session.run(step), []
+            for n in range(start, until):
+                rows = slice(n * 50 % 1500, n * 50 % 1500 + 50)
+                losses.append(session.run([loss, train], {x: images[rows], y: labels[rows]})[0])
+            return start, losses, session.run(logits, {x: images[1500:]})
+
+
+def frameworks(folder):
+    """A run that passes from TensorFlow to Burn or Candle and back, in one directory: it computes what TensorFlow alone
+    computed, from weights, moments and counters that each took over from the other."""
+    images, labels = digits()
+    expected = json.loads((DIGITS / "expected.json").read_text())["saver"]
+    batches = folder / "batches"
+    write_theirs({b"images": ("float32", images[:1500]), b"labels": ("int32", labels[:1500])}, batches)
+    for framework in ("burn", "candle"):
+        directory = folder / framework
+        directory.mkdir()
+        for path in (DIGITS / "saver").glob("model.ckpt-240.*"):
+            shutil.copy(path, directory)
+        (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-240"\n')
+        live = peer(framework, directory, batches, 300)
+        latest = tf.train.latest_checkpoint(str(directory))
+        check(f"{framework}: latest_checkpoint is the one just saved", latest == str(directory / "model.ckpt-300"), latest)
+        reader = tf.train.load_checkpoint(latest)
+        for name, values in live.items():
+            check(f"{framework}: TensorFlow reads {name} bit for bit", reader.get_tensor(name).tobytes().hex() == values)
+        start, losses, logits = trained_on(directory, images, labels, 360)
+        check(f"{framework}: TensorFlow restores weights, slots, counters and global_step", start == 300, start)
+        off = max(abs(loss / known - 1) for loss, known in zip(losses, expected["losses"][start:]))
+        check(f"{framework}: TensorFlow trains on with the same losses", len(losses) == 60 and off < 1e-4, off)
+        off = np.abs(logits[:16] - np.array(expected["logits"])).max()
+        accuracy = (logits.argmax(1) == labels[1500:]).mean()
+        check(f"{framework}: and ends with the same network", off < 1e-3 and accuracy == expected["accuracy"], off)
+
+
+def examples(folder):
+    """The checkpoints of the examples: each variable is there for TensorFlow, and a Saver of their names restores."""
+    for example in ("burn_digits", "candle_digits"):
+        directory = folder / example
+        subprocess.run([DEBUG / "examples" / example, "--dir", directory, "--epochs", "1"], check=True,
+                       stdout=subprocess.DEVNULL, cwd=ROOT)
+        latest = tf.train.latest_checkpoint(str(directory))
+        reader = tf.train.load_checkpoint(latest)
+        arrays = {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
+        for name in ("conv1/kernel", "conv1/kernel/Adam", "dense/kernel/Adam_1", "beta1_power", "global_step"):
+            check(f"{example}: has {name}", name in arrays, sorted(arrays))
+        check(f"{example}: Saver().restore of every variable", equal(arrays, restored(latest, arrays)))
+        specs = {bytes.fromhex(spec["name_hex"]).decode(): spec for spec in peer("dump", latest)}
+        same = all(specs[name]["sha256"] == hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items())
+        check(f"{example}: and what TensorFlow reads is what we read", len(specs) == len(arrays) and same)
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--seed", type=int, default=int.from_bytes(__import__("os").urandom(3), "big"))
@@ -287,11 +371,16 @@ def main():
     print(f"TensorFlow {tf.__version__}, seed {args.seed}", flush=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tfckpt-interop-"))
     try:
-        for part in (lambda: bundles(folder, args.seed, args.bundles), lambda: savers(folder), tensorflows_files):
+        parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "savers": lambda: savers(folder),
+                 "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
+                 "examples": lambda: examples(folder)}
+        for name, part in parts.items():
+            before = passed, len(failed)
             try:
                 part()
             except Exception as error:  # a part that breaks off is a failure, and the others still run
-                check(f"{part}", False, repr(error))
+                check(name, False, f"broke off: {error!r}")
+            print(f"{name}: {passed - before[0]} passed, {len(failed) - before[1]} failed", flush=True)
     finally:
         shutil.rmtree(folder)
     print(f"{passed} passed, {len(failed)} failed")

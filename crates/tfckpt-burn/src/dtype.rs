@@ -1,6 +1,7 @@
 //! Burn's dtypes and TensorFlow's.
 
-use burn::tensor::{BoolStore, DType as BurnDType, TensorData};
+use burn::tensor::{BoolStore, Bytes, DType as BurnDType, TensorData};
+use bytemuck::Pod;
 use tfckpt::DType;
 
 /// The TensorFlow dtype that holds a Burn tensor bit for bit; `None` for quantized ones.
@@ -24,32 +25,47 @@ pub(crate) fn stored(dtype: BurnDType) -> Option<DType> {
 }
 
 /// The bytes of a tensor as a TensorFlow variable has them: little-endian, booleans one byte each.
-pub(crate) fn to_stored_bytes(data: TensorData) -> Vec<u8> {
+pub(crate) fn to_stored_bytes(data: TensorData) -> Bytes {
     let words = matches!(data.dtype(), BurnDType::Bool(BoolStore::U32));
     let (bytes, ..) = data.into_parts();
-    match words {
-        true => bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|word| u8::from(*word != [0; 4]))
-            .collect(),
-        false => bytes.to_vec(),
+    if !words {
+        return bytes;
+    }
+    let (words, _) = bytes.as_chunks::<4>();
+    Bytes::from_elems(words.iter().map(|word| u8::from(*word != [0; 4])).collect())
+}
+
+/// Memory for the bytes of a variable, filled by `read`, as Burn takes it without another copy: aligned for elements
+/// of `element_size` bytes. (`Bytes::from_bytes_vec` copies whatever it is given.)
+pub(crate) fn read_bytes<E>(
+    len: usize,
+    element_size: usize,
+    read: impl FnOnce(&mut [u8]) -> Result<(), E>,
+) -> Result<Bytes, E> {
+    fn filled<T: Pod + Send + Sync, E>(len: usize, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Bytes, E> {
+        let mut elements = vec![T::zeroed(); len / size_of::<T>()];
+        read(bytemuck::cast_slice_mut(&mut elements))?;
+        Ok(Bytes::from_elems(elements))
+    }
+    match element_size {
+        8 => filled::<u64, E>(len, read),
+        4 => filled::<u32, E>(len, read),
+        2 => filled::<u16, E>(len, read),
+        _ => filled::<u8, E>(len, read),
     }
 }
 
 /// A tensor of the bytes of a TensorFlow variable, in the dtype of the parameter that it fills.
-pub(crate) fn from_stored_bytes(bytes: Vec<u8>, shape: Vec<usize>, dtype: BurnDType) -> TensorData {
-    let bytes = match dtype {
-        BurnDType::Bool(BoolStore::U32) => bytes
-            .iter()
-            .flat_map(|&byte| u32::from(byte != 0).to_ne_bytes())
-            .collect(),
+pub(crate) fn from_stored_bytes(mut bytes: Bytes, shape: Vec<usize>, dtype: BurnDType) -> TensorData {
+    match dtype {
+        BurnDType::Bool(BoolStore::U32) => {
+            bytes = Bytes::from_elems(bytes.iter().map(|&byte| u32::from(byte != 0)).collect());
+        }
         // A byte that is neither 0 nor 1 would not be a boolean.
-        BurnDType::Bool(_) => bytes.iter().map(|&byte| u8::from(byte != 0)).collect(),
-        _ => bytes,
-    };
-    TensorData::from_bytes_vec(bytes, shape, dtype)
+        BurnDType::Bool(_) => bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0)),
+        _ => {}
+    }
+    TensorData::from_bytes(bytes, shape, dtype)
 }
 
 /// The Burn dtype of a TensorFlow dtype; `None` where Burn has none.

@@ -14,6 +14,7 @@ use burn::train::checkpoint::{Checkpoint as BurnCheckpoint, Checkpointer, Checkp
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
 use tfckpt::Variable;
 
+use crate::dtype::to_stored_bytes;
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Hooked};
 use crate::run::{Position, Shared, TfCheckpoints};
@@ -176,9 +177,9 @@ impl Joint {
                 parameter.name(names),
                 &shape,
                 layout,
-                move || {
+                move |sink| {
                     let (_, dtype, shape, _, bytes) = tensor.into_parts()?;
-                    Ok(TensorData::from_bytes(bytes, shape, dtype))
+                    sink(&to_stored_bytes(TensorData::from_bytes(bytes, shape, dtype)))
                 },
             )?);
         }

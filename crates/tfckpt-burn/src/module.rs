@@ -1,11 +1,12 @@
 //! Modules into variables, and variables into modules.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Bool, Int, Tensor, TensorData};
-use tfckpt::map::{Layout, LoadReport, NameMap, Plan};
-use tfckpt::{BoxError, Checkpoint, Variable};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
+use tfckpt::map::{Layout, LoadReport, NameMap, Plan, Step};
+use tfckpt::{BoxError, Checkpoint, Sink, Variable};
 
-use crate::dtype::{from_stored_bytes, to_stored_bytes};
+use crate::dtype::{from_stored_bytes, read_bytes, to_stored_bytes};
 use crate::error::Result;
 use crate::schema::{Parameter, Schema};
 
@@ -46,9 +47,7 @@ pub(crate) fn load<M: Module>(
         let Some((parameter, value)) = schema.parameters.get(step.target()).zip(values.get_mut(step.target())) else {
             continue;
         };
-        let size = usize::try_from(step.variable().size()).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; size];
-        step.read_into(checkpoint, &mut bytes, &mut scratch)?;
+        let bytes = read(checkpoint, step, &mut scratch)?;
         *value = Some(from_stored_bytes(bytes, parameter.shape.clone(), parameter.dtype));
     }
     *module = module.clone().map(&mut Filler {
@@ -57,13 +56,23 @@ pub(crate) fn load<M: Module>(
     Ok(plan.into_report())
 }
 
-/// A tensor as a variable: fetched when its turn comes, and laid out for the checkpoint.
+/// The bytes of a variable that fits, in the layout of the model.
+pub(crate) fn read(checkpoint: &Checkpoint, step: &Step, scratch: &mut Vec<u8>) -> Result<Bytes> {
+    let info = step.variable();
+    let size = checkpoint.checked_size(info)?;
+    let element_size = info.dtype().size().unwrap_or(1);
+    read_bytes(size, element_size, |bytes| {
+        Ok(step.read_into(checkpoint, bytes, scratch)?)
+    })
+}
+
+/// A tensor as a variable: its bytes are fetched when its turn comes, and laid out for the checkpoint.
 pub(crate) fn laid_out(
     parameter: &Parameter,
     name: String,
     shape: &[usize],
     layout: Layout,
-    fetch: impl FnOnce() -> Result<TensorData, BoxError> + 'static,
+    fetch: impl FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + 'static,
 ) -> Result<Variable<'static>> {
     let dtype = parameter.stored_dtype()?;
     let misfit = || tfckpt::Error::InvalidArgument {
@@ -74,14 +83,18 @@ pub(crate) fn laid_out(
     };
     let stored_shape = layout.stored_shape(shape).ok_or_else(misfit)?;
     let transform = layout.to_stored(shape).ok_or_else(misfit)?;
+    let elements = shape.iter().product::<usize>();
     Ok(Variable::deferred(name, dtype, stored_shape, move |sink| {
-        let bytes = to_stored_bytes(fetch()?);
         if transform.is_identity() {
-            return sink(&bytes);
+            return fetch(sink);
         }
-        let mut moved = vec![0; bytes.len()];
-        transform.apply(dtype.size().unwrap_or(1), &bytes, &mut moved);
-        sink(&moved)
+        let element_size = dtype.size().unwrap_or(1);
+        let mut all = Vec::with_capacity(elements * element_size);
+        fetch(&mut |bytes| {
+            all.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        transform.stream(element_size, &all, sink)
     }))
 }
 
@@ -94,12 +107,13 @@ struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    fn push(&mut self, fetch: impl FnOnce() -> Result<TensorData, BoxError> + 'static) {
+    fn push<const D: usize, K: Basic + 'static>(&mut self, value: Tensor<D, K>) {
         let Some(parameter) = self.schema.parameters.get(self.next) else {
             return;
         };
         self.next += 1;
         let layout = parameter.layout(self.names);
+        let fetch = move |sink: &mut Sink<'_>| fetch(&value, sink);
         match laid_out(parameter, parameter.name(self.names), &parameter.shape, layout, fetch) {
             Ok(variable) => self.variables.push(variable),
             Err(error) => self.failure = self.failure.take().or(Some(error)),
@@ -109,20 +123,35 @@ impl Fetcher<'_> {
 
 impl ModuleVisitor for Fetcher<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.val();
-        self.push(move || Ok(value.try_into_data().map_err(|error| format!("{error:?}"))?));
+        self.push(param.val().detach());
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        let value = param.val();
-        self.push(move || Ok(value.try_into_data().map_err(|error| format!("{error:?}"))?));
+        self.push(param.val());
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let value = param.val();
-        self.push(move || Ok(value.try_into_data().map_err(|error| format!("{error:?}"))?));
+        self.push(param.val());
     }
 }
+
+/// Passes the bytes of a tensor to `sink`, from the first to the last, and copies no more than a piece at a time from
+/// its device: some rows along its first axis.
+fn fetch<const D: usize, K: Basic>(tensor: &Tensor<D, K>, sink: &mut Sink<'_>) -> Result<(), BoxError> {
+    let dims = tensor.dims();
+    let rows = dims.first().copied().unwrap_or(1);
+    let row = tensor.shape().num_elements().checked_div(rows).unwrap_or(0);
+    let at_once = (PIECE / row.max(1)).max(1);
+    for first in (0..rows).step_by(at_once) {
+        let rows = tensor.clone().narrow(0, first, at_once.min(rows - first));
+        let data = rows.try_into_data().map_err(|error| format!("{error:?}"))?;
+        sink(&to_stored_bytes(data))?;
+    }
+    Ok(())
+}
+
+/// Elements that are fetched at a time.
+const PIECE: usize = 1 << 18;
 
 /// Replaces values in the order of the schema.
 struct Filler<I> {

@@ -13,8 +13,8 @@ use tfckpt::{Checkpoint, DType, GLOBAL_STEP, Variable};
 
 use crate::dtype::{burn_dtype, stored, to_stored_bytes};
 use crate::error::{Error, Result};
-use crate::scalars;
 use crate::schema::{Parameter, Schema};
+use crate::{module, scalars};
 
 /// What the optimizer is called in the checkpoint, and the decay rates that TensorFlow stores with it.
 #[derive(Debug, Clone)]
@@ -81,12 +81,7 @@ pub(crate) fn variables(
         variables.push(Variable::deferred(name, dtype, stored_shape, move |sink| {
             let (_, burn_dtype, shape, _, bytes) = tensor.into_parts()?;
             let bytes = to_stored_bytes(TensorData::from_bytes(bytes, shape, burn_dtype));
-            if transform.is_identity() {
-                return sink(&bytes);
-            }
-            let mut moved = vec![0; bytes.len()];
-            transform.apply(dtype.size().unwrap_or(1), &bytes, &mut moved);
-            sink(&moved)
+            transform.stream(dtype.size().unwrap_or(1), &bytes, sink)
         }));
     }
     Ok(variables)
@@ -238,12 +233,10 @@ impl Wanted {
             let Some(((key, id), target)) = self.keys.get(step.target()).zip(self.targets.get(step.target())) else {
                 continue;
             };
-            let mut bytes = vec![0; usize::try_from(step.variable().size()).unwrap_or(usize::MAX)];
-            step.read_into(checkpoint, &mut bytes, &mut scratch)?;
+            let bytes = module::read(checkpoint, step, &mut scratch)?;
             let Some(dtype) = burn_dtype(step.variable().dtype()) else {
                 continue;
             };
-            let bytes = burn::tensor::Bytes::from_bytes_vec(bytes);
             tensors.push(Tensor::new(key.clone(), dtype, target.shape.clone(), Some(*id), bytes));
         }
         Ok(tensors)

@@ -97,7 +97,7 @@ impl InplaceOp1 for Fill<'_> {
 }
 
 /// Passes the bytes of a tensor to `sink`, little-endian and in the layout of the checkpoint. A contiguous tensor on
-/// the CPU that keeps its layout is not copied; a transposed one exists once more while it is written.
+/// the CPU is not copied; if it is transposed, then a piece at a time.
 pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_>) -> Result<(), BoxError> {
     let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, strides) = tensor.storage_and_layout();
@@ -110,13 +110,12 @@ pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_
     let size = tensor.dtype().size_in_bytes();
     with_elements!(storage, elements => {
         let bytes: &[u8] = bytemuck::cast_slice(elements.get(start..end).unwrap_or_default());
-        if transform.is_identity() && cfg!(target_endian = "little") {
-            return sink(bytes);
+        if cfg!(target_endian = "little") {
+            return transform.stream(size, bytes, sink);
         }
-        let mut scratch = vec![0; bytes.len()];
-        transform.apply(size, bytes, &mut scratch);
-        native(&mut scratch, size);
-        sink(&scratch)
+        let mut bytes = bytes.to_vec();
+        native(&mut bytes, size);
+        transform.stream(size, &bytes, sink)
     })
     .unwrap_or_else(|| Err(format!("{:?} cannot be stored", tensor.dtype()).into()))
 }

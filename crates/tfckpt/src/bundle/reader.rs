@@ -195,7 +195,7 @@ impl Bundle {
         if info.dtype() != T::DTYPE {
             return Err(self.dtype_mismatch(info, T::DTYPE));
         }
-        let elements = self.checked_len(info)? / size_of::<T>();
+        let elements = self.checked_size(info)? / size_of::<T>();
         let mut values = vec![T::zeroed(); elements];
         let bytes = bytemuck::cast_slice_mut(&mut values);
         self.read_into(info, bytes)?;
@@ -210,7 +210,7 @@ impl Bundle {
     /// As [`variable`](Self::variable) and [`read_into`](Self::read_into).
     pub fn read_bytes(&self, name: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         let info = self.variable(name)?;
-        let mut bytes = vec![0; self.checked_len(info)?];
+        let mut bytes = vec![0; self.checked_size(info)?];
         self.read_into(info, &mut bytes)?;
         Ok(bytes)
     }
@@ -224,7 +224,7 @@ impl Bundle {
         if info.dtype() != DType::String {
             return Err(self.dtype_mismatch(info, DType::String));
         }
-        let mut payload = vec![0; self.checked_len(info)?];
+        let mut payload = vec![0; self.checked_size(info)?];
         self.read_payload(info, &mut payload)?;
         let layout = self.parse_strings(info, &payload)?;
         Ok(layout.into_strings(payload))
@@ -272,7 +272,7 @@ impl Bundle {
     /// # Errors
     /// As [`read_into`](Self::read_into).
     pub fn verify(&self, info: &VariableInfo) -> Result<()> {
-        let len = self.checked_len(info)?;
+        let len = self.checked_size(info)?;
         if is_framed(info.dtype()) {
             let mut payload = vec![0; len];
             self.read_payload(info, &mut payload)?;
@@ -306,8 +306,12 @@ impl Bundle {
         }
     }
 
-    /// How much to allocate for a variable, after the data file was seen to hold that much.
-    fn checked_len(&self, info: &VariableInfo) -> Result<usize> {
+    /// The size of a variable in bytes, after its data file was seen to hold that much: safe to allocate.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`], and those of opening the data file: [`Error::ShardMissing`],
+    /// [`Error::ShardTruncated`].
+    pub fn checked_size(&self, info: &VariableInfo) -> Result<usize> {
         if info.size() > self.limits.tensor_bytes() {
             return Err(Error::LimitExceeded {
                 path: self.index_path(),

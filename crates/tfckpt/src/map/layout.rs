@@ -1,7 +1,9 @@
 //! Layouts: the same elements in another order.
 
-use super::transpose::transpose;
+use super::transpose::Transpose;
+use crate::error::BoxError;
 use crate::shape::Shape;
+use crate::tensor::Sink;
 
 /// How a variable's layout in the checkpoint follows from that of the model's parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,9 @@ pub enum Layout {
     /// The same; on reading, dimensions of 1 may be added.
     Squeezed,
 }
+
+/// Bytes that are moved at a time on their way to a sink.
+const PIECE: usize = 1 << 20;
 
 /// A layout applied to a shape: ready to move elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,16 +116,45 @@ impl Transform {
     /// # Panics
     /// If the lengths do not fit, which is an error of the caller and never of a file.
     pub fn apply(&self, element_size: usize, source: &[u8], destination: &mut [u8]) {
-        let len = self.dims.iter().product::<usize>() * element_size;
-        assert!(
-            source.len() == len && destination.len() == len,
-            "the buffers must have the bytes of {:?}",
-            self.dims
-        );
-        match self.is_identity() {
-            true => destination.copy_from_slice(source),
-            false => transpose(&self.dims, &self.permutation, element_size, source, destination),
+        self.assert_fits(element_size, source.len());
+        self.assert_fits(element_size, destination.len());
+        if self.is_identity() {
+            return destination.copy_from_slice(source);
         }
+        let transpose = Transpose::new(&self.dims, &self.permutation);
+        transpose.write(0..transpose.parts(), element_size, source, destination);
+    }
+
+    /// Passes the elements of `source`, moved, to `sink`. Only a piece of the result is in memory at a time: 1 MiB, or
+    /// one part along its outermost axis if that is more. Without a permutation nothing is copied.
+    ///
+    /// # Errors
+    /// Those of `sink`.
+    ///
+    /// # Panics
+    /// If the length does not fit, which is an error of the caller and never of a file.
+    pub fn stream(&self, element_size: usize, source: &[u8], sink: &mut Sink<'_>) -> Result<(), BoxError> {
+        self.assert_fits(element_size, source.len());
+        if self.is_identity() || source.is_empty() {
+            return sink(source);
+        }
+        let transpose = Transpose::new(&self.dims, &self.permutation);
+        let parts = transpose.parts();
+        let part = source.len() / parts;
+        let at_once = (PIECE / part).clamp(1, parts);
+        let mut piece = vec![0; at_once * part];
+        for first in (0..parts).step_by(at_once) {
+            let some = first..parts.min(first + at_once);
+            let piece = piece.get_mut(..some.len() * part).unwrap_or_default();
+            transpose.write(some, element_size, source, piece);
+            sink(piece)?;
+        }
+        Ok(())
+    }
+
+    fn assert_fits(&self, element_size: usize, len: usize) {
+        let expected = self.dims.iter().product::<usize>() * element_size;
+        assert!(len == expected, "{len} bytes cannot be {:?}", self.dims);
     }
 }
 
@@ -156,6 +190,13 @@ mod tests {
             let (mut there, mut back) = (source.clone(), source.clone());
             layout.to_stored(model).unwrap().apply(4, &source, &mut there);
             layout.to_model(model).unwrap().apply(4, &there, &mut back);
+            let mut streamed = Vec::new();
+            let mut sink = |bytes: &[u8]| {
+                streamed.extend_from_slice(bytes);
+                Ok(())
+            };
+            layout.to_stored(model).unwrap().stream(4, &source, &mut sink).unwrap();
+            assert_eq!(streamed, there);
             assert_eq!(back, source, "{layout:?}");
         }
     }

@@ -1,25 +1,15 @@
 //! Moving the axes of an array, in tiles that stay in the cache.
 
+use std::ops::Range;
+
 /// Elements along each side of a tile.
 const TILE: usize = 32;
 
-/// Writes the array `source` of shape `dims` to `destination` with its axes permuted: axis `i` of the result is axis
-/// `permutation[i]` of the source. Both hold exactly the elements of `dims`.
-pub(super) fn transpose(
-    dims: &[usize],
-    permutation: &[usize],
-    element_size: usize,
-    source: &[u8],
-    destination: &mut [u8],
-) {
-    match element_size {
-        1 => typed::<1>(dims, permutation, source, destination),
-        2 => typed::<2>(dims, permutation, source, destination),
-        4 => typed::<4>(dims, permutation, source, destination),
-        8 => typed::<8>(dims, permutation, source, destination),
-        16 => typed::<16>(dims, permutation, source, destination),
-        _ => unreachable!("no dtype has elements of {element_size} bytes"),
-    }
+/// A permutation of axes, ready to move the elements of an array of one shape: axis `i` of the result is axis
+/// `permutation[i]` of the source.
+pub(super) struct Transpose {
+    /// The axes of the result, outermost first.
+    axes: Vec<Axis>,
 }
 
 /// One axis of the result.
@@ -32,42 +22,73 @@ struct Axis {
     stride: usize,
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "the strides are those of the two slices, whose lengths the caller checked"
-)]
-fn typed<const N: usize>(dims: &[usize], permutation: &[usize], source: &[u8], destination: &mut [u8]) {
-    let (source, _) = source.as_chunks::<N>();
-    let (destination, _) = destination.as_chunks_mut::<N>();
-    if source.is_empty() {
-        return;
+impl Transpose {
+    pub(super) fn new(dims: &[usize], permutation: &[usize]) -> Self {
+        Transpose {
+            axes: merged_axes(dims, permutation),
+        }
     }
-    let axes = merged_axes(dims, permutation);
-    // The two axes that matter: neighbours in the result, and neighbours in the source.
-    let Some((&inner, rest)) = axes.split_last() else {
-        return destination.copy_from_slice(source);
-    };
-    let Some(along) = rest.iter().position(|axis| axis.source_stride == 1) else {
-        // Neighbours in the result are neighbours in the source: whole runs move.
-        return for_each_offset(rest, |from, to| {
-            destination[to..to + inner.len].copy_from_slice(&source[from..from + inner.len]);
-        });
-    };
-    let mut outer = rest.to_vec();
-    let other = outer.remove(along);
-    for_each_offset(&outer, |from, to| {
-        for row in (0..other.len).step_by(TILE) {
-            for column in (0..inner.len).step_by(TILE) {
-                for i in row..(row + TILE).min(other.len) {
-                    let end = (column + TILE).min(inner.len);
-                    let target = &mut destination[to + i * other.stride..][column..end];
-                    for (j, slot) in (column..end).zip(target) {
-                        *slot = source[from + i + j * inner.source_stride];
+
+    /// The number of equal parts that the result falls into along its outermost axis.
+    pub(super) fn parts(&self) -> usize {
+        self.axes.first().map_or(1, |axis| axis.len)
+    }
+
+    /// Writes some of the [`parts`](Self::parts) of the result: `destination` holds exactly these, `source` the whole
+    /// array.
+    pub(super) fn write(&self, parts: Range<usize>, element_size: usize, source: &[u8], destination: &mut [u8]) {
+        match element_size {
+            1 => self.typed::<1>(parts, source, destination),
+            2 => self.typed::<2>(parts, source, destination),
+            4 => self.typed::<4>(parts, source, destination),
+            8 => self.typed::<8>(parts, source, destination),
+            16 => self.typed::<16>(parts, source, destination),
+            _ => unreachable!("no dtype has elements of {element_size} bytes"),
+        }
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the strides are those of the two slices, whose lengths the caller checked"
+    )]
+    fn typed<const N: usize>(&self, parts: Range<usize>, source: &[u8], destination: &mut [u8]) {
+        let (source, _) = source.as_chunks::<N>();
+        let (destination, _) = destination.as_chunks_mut::<N>();
+        if destination.is_empty() {
+            return;
+        }
+        let mut axes = self.axes.clone();
+        let mut source = source;
+        if let Some(outermost) = axes.first_mut() {
+            outermost.len = parts.len();
+            source = &source[parts.start * outermost.source_stride..];
+        }
+        // The two axes that matter: neighbours in the result, and neighbours in the source.
+        let Some((&inner, rest)) = axes.split_last() else {
+            return destination.copy_from_slice(source);
+        };
+        let Some(along) = rest.iter().position(|axis| axis.source_stride == 1) else {
+            // Neighbours in the result are neighbours in the source: whole runs move.
+            return for_each_offset(rest, |from, to| {
+                destination[to..to + inner.len].copy_from_slice(&source[from..from + inner.len]);
+            });
+        };
+        let mut outer = rest.to_vec();
+        let other = outer.remove(along);
+        for_each_offset(&outer, |from, to| {
+            for row in (0..other.len).step_by(TILE) {
+                for column in (0..inner.len).step_by(TILE) {
+                    for i in row..(row + TILE).min(other.len) {
+                        let end = (column + TILE).min(inner.len);
+                        let target = &mut destination[to + i * other.stride..][column..end];
+                        for (j, slot) in (column..end).zip(target) {
+                            *slot = source[from + i + j * inner.source_stride];
+                        }
                     }
                 }
             }
-        }
-    });
+        });
+    }
 }
 
 /// The axes of the result, outermost first; axes that stay neighbours are one.
@@ -173,20 +194,29 @@ mod tests {
             let n = dims.iter().product::<usize>();
             let ones: Vec<u8> = (0..=250u8).cycle().step_by(31).take(n).collect();
             let expected = naive(&dims, &permutation, &ones);
+            let transpose = Transpose::new(&dims, &permutation);
+            let parts = transpose.parts();
             let mut result = vec![0; n];
-            transpose(&dims, &permutation, 1, &ones, &mut result);
+            transpose.write(0..parts, 1, &ones, &mut result);
             prop_assert_eq!(&result, &expected);
 
             // The same with elements of eight equal bytes.
             let wide = |bytes: &[u8]| bytes.iter().flat_map(|&byte| [byte; 8]).collect::<Vec<u8>>();
             let mut result = vec![0; 8 * n];
-            transpose(&dims, &permutation, 8, &wide(&ones), &mut result);
+            transpose.write(0..parts, 8, &wide(&ones), &mut result);
             prop_assert_eq!(result, wide(&expected));
+
+            // And in two pieces.
+            let (mut result, at) = (vec![0; n], parts / 3);
+            let (first, second) = result.split_at_mut(n / parts * at);
+            transpose.write(0..at, 1, &ones, first);
+            transpose.write(at..parts, 1, &ones, second);
+            prop_assert_eq!(&result, &expected);
         }
     }
 
     #[test]
     fn no_elements_are_no_problem() {
-        transpose(&[0, 3], &[1, 0], 4, &[], &mut []);
+        Transpose::new(&[0, 3], &[1, 0]).write(0..3, 4, &[], &mut []);
     }
 }

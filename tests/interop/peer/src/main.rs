@@ -1,8 +1,12 @@
 //! Our side of `tests/interop`: does with this project what `interop.py` asks, and prints what it found as JSON.
 
+mod burn_run;
+mod candle_run;
 mod codec;
+mod digits;
 
 use anyhow::{Result, bail};
+use digits::Digits;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -11,6 +15,10 @@ fn main() -> Result<()> {
         ["write", spec, prefix] => codec::write(spec, prefix),
         ["dump", path] => codec::dump(path),
         ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
-        _ => bail!("usage: write SPEC PREFIX | dump PATH | saver DIRECTORY MAX_TO_KEEP"),
+        ["burn", directory, data, until] => burn_run::train(directory, &Digits::read(data)?, until.parse()?),
+        ["candle", directory, data, until] => candle_run::train(directory, &Digits::read(data)?, until.parse()?),
+        _ => bail!(
+            "usage: write SPEC PREFIX | dump PATH | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
+        ),
     }
 }
