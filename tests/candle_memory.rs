@@ -46,7 +46,7 @@ fn saving_copies_nothing_and_restoring_one_transposed_tensor_at_most() {
     }
     let variables = Variables::new(&varmap).layers(&layers);
     let (peak, _) = peak_of(|| Saver::new(&other).save(variables.to_save().unwrap(), 1).unwrap());
-    assert!(peak < 2, "saving 16 MiB that are transposed took {peak} MiB");
+    assert!(peak <= 2, "saving 16 MiB that are transposed took {peak} MiB");
     let checkpoint = Checkpoint::open(&other).unwrap();
     let (peak, _) = peak_of(|| variables.restore(&checkpoint).unwrap());
     assert!(peak < 4 + 2, "restoring 16 MiB that are transposed took {peak} MiB");

@@ -37,7 +37,7 @@
 //! ```
 //!
 //! # The data path
-//! Saving streams each variable from its own storage into the file; a transposed one exists once more meanwhile.
+//! Saving streams each variable from its own storage into the file, a transposed one in pieces of about 1 MiB.
 //! Restoring plans everything, verifies everything, and then reads each variable straight into its own storage: all
 //! that shares the storage sees the new values, and a restore that fails changes nothing.
 //!

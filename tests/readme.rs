@@ -1,0 +1,173 @@
+//! The code of the README, compiled: each of its Rust blocks stands here, line by line.
+#![cfg(all(feature = "burn", feature = "candle"))]
+#![allow(dead_code, reason = "compiled, not run: the examples are run")]
+
+use std::path::Path;
+
+mod codec {
+    use tfckpt::{Checkpoint, Saver, Variable};
+
+    fn read_and_write(kernel: &[f32]) -> tfckpt::Result<()> {
+        let checkpoint = Checkpoint::open("run")?; // a prefix, one of its files, a directory or a SavedModel
+        for variable in checkpoint.variables() {
+            println!("{} {} {}", variable.name(), variable.dtype(), variable.shape());
+        }
+        let bias: Vec<f32> = checkpoint.read("dense/bias")?;
+
+        let mut saver = Saver::new("run").max_to_keep(5);
+        saver.save([Variable::new("dense/kernel", [64, 10], kernel)], 100)?;
+        drop(bias);
+        Ok(())
+    }
+}
+
+mod burn_learner {
+    use burn::optim::ModuleOptimizer;
+    use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
+    use tfckpt_burn::{Hooked, TfCheckpoints};
+
+    fn before<M: LearnerModel>(
+        training: SupervisedTraining<M>,
+        model: M,
+        optimizer: ModuleOptimizer,
+    ) -> LearningResult<M> {
+        training.launch(Learner::new(model, optimizer, 1e-3))
+    }
+
+    fn after<M: LearnerModel>(
+        training: SupervisedTraining<Hooked<M>>,
+        model: M,
+        optimizer: ModuleOptimizer,
+    ) -> tfckpt_burn::Result<LearningResult<M>> {
+        let tf = TfCheckpoints::new("run").max_to_keep(5).every_steps(100);
+        tf.launch(training, model, optimizer, 1e-3)
+    }
+}
+
+mod burn_loop {
+    use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+    use burn::module::Module;
+    use burn::optim::{GradientsParams, ModuleOptimizer};
+    use burn::tensor::Tensor;
+    use tfckpt_burn::TfCheckpoints;
+
+    fn before<M: Module>(
+        mut model: M,
+        mut optimizer: ModuleOptimizer,
+        mut rate: ModuleLrScheduler,
+        loss: impl Fn(&M, usize) -> Tensor<1>,
+        steps: usize,
+    ) {
+        for step in 0..steps {
+            let gradients = GradientsParams::from_grads(loss(&model, step).backward(), &model);
+            model = optimizer.step(rate.step(), model, gradients);
+        }
+    }
+
+    fn after<M: Module>(
+        mut model: M,
+        mut optimizer: ModuleOptimizer,
+        mut rate: ModuleLrScheduler,
+        loss: impl Fn(&M, usize) -> Tensor<1>,
+        steps: usize,
+    ) -> tfckpt_burn::Result<()> {
+        let tf = TfCheckpoints::new("run").every_steps(100);
+        let start = tf.restore_or_initialize(&mut model, &mut optimizer, &mut rate)?;
+        for step in start as usize..steps {
+            let gradients = GradientsParams::from_grads(loss(&model, step).backward(), &model);
+            model = optimizer.step(rate.step(), model, gradients);
+            tf.after_step(&model, &optimizer, &rate)?;
+        }
+        tf.save(&model, &optimizer, &rate)?;
+        Ok(())
+    }
+}
+
+mod candle_loop {
+    use candle_core::{DType, Device, Tensor};
+    use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap};
+    use tfckpt_candle::Run;
+
+    struct Model;
+
+    impl Model {
+        fn new(_: &VarBuilder) -> candle_core::Result<Self> {
+            Ok(Model)
+        }
+        fn loss(&self, _: usize) -> candle_core::Result<Tensor> {
+            unimplemented!("compiled only")
+        }
+    }
+
+    fn before(steps: usize, device: Device) -> Result<(), Box<dyn std::error::Error>> {
+        let varmap = VarMap::new();
+        let vb = VarBuilder::from_varmap(&varmap, DType::F32, &device);
+        let model = Model::new(&vb)?;
+        let mut optimizer = AdamW::new(varmap.all_vars(), ParamsAdamW::default())?;
+        for step in 0..steps {
+            optimizer.backward_step(&model.loss(step)?)?;
+        }
+        varmap.save("model.safetensors")?;
+        Ok(())
+    }
+
+    fn after(steps: usize, device: Device) -> Result<(), Box<dyn std::error::Error>> {
+        let varmap = VarMap::new();
+        let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &device);
+        let model = Model::new(&vb)?;
+        let mut optimizer = tfckpt_candle::AdamW::new(&varmap, ParamsAdamW::default())?;
+        let mut run = Run::new("run", &varmap, &optimizer).layers(&layers).every_steps(100);
+        for step in run.restore_or_initialize()? as usize..steps {
+            optimizer.backward_step(&model.loss(step)?)?;
+            run.after_step()?;
+        }
+        run.save()?;
+        Ok(())
+    }
+}
+
+mod import {
+    use candle_core::{DType, Device};
+    use candle_nn::VarBuilder;
+    use tfckpt::Checkpoint;
+    use tfckpt::map::NameMap;
+
+    fn burn<M: burn::store::ModuleSnapshot>(mut model: M) -> tfckpt_burn::Result<()> {
+        use tfckpt_burn::TfCheckpointStore;
+
+        model.load_from(&mut TfCheckpointStore::from_file("saver/model.ckpt-360"))?;
+        Ok(())
+    }
+
+    fn candle(device: Device) -> Result<VarBuilder<'static>, Box<dyn std::error::Error>> {
+        let checkpoint = Checkpoint::open("saver/model.ckpt-360")?;
+        let vb = tfckpt_candle::var_builder(checkpoint, NameMap::keras(), DType::F32, &device)?;
+        Ok(vb)
+    }
+}
+
+/// The Rust blocks of the README, trimmed line by line.
+fn blocks(readme: &str) -> Vec<Vec<&str>> {
+    let parts = readme.split("```");
+    let code = parts
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.strip_prefix("rust\n"));
+    code.map(lines).collect()
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn the_code_of_the_readme_compiles() {
+    let read = |name| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (readme, here) = (read("README.md"), read("tests/readme.rs"));
+    let (blocks, here) = (blocks(&readme), lines(&here));
+    assert!(blocks.len() >= 6, "the README shows code");
+    for block in blocks {
+        let found = here.windows(block.len()).any(|lines| lines == block);
+        assert!(found, "not compiled:\n{}", block.join("\n"));
+    }
+}
