@@ -88,9 +88,9 @@ fn outcome(case: &str) -> Option<Outcome> {
         "index_missing" => Open(|e| matches!(e, Error::NoCheckpoint { .. })),
         "keys_unsorted" => Open(|e| index_fault(e, |t| matches!(t, TableError::KeyOrder { .. }))),
         "metaindex_flip" | "ok" => Harmless,
-        "slice_entries_missing" | "slices_incomplete" | "slices_overlap" => {
-            Read(&["x"], |e| matches!(e, Error::Unsupported { .. }))
-        }
+        "slice_entries_missing" | "slices_incomplete" | "slices_overlap" => Read(&["x"], |e| {
+            entry_fault(e, |f| matches!(f, EntryFault::MissingSlice { .. }))
+        }),
         "str_byte_flip" => Read(&["s"], |e| matches!(e, Error::Checksum { name, .. } if name == "s")),
         "str_len_flip" | "str_lencrc_flip" => Read(&["s"], |e| matches!(e, Error::CorruptPayload { .. })),
         _ => return None,

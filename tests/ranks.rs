@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest rank to the highest.
 const RANKS: [&[&str]; 6] = [
-    &["error", "dtype", "shape", "tensor", "limits", "suggest"],
+    &["error", "dtype", "shape", "slice", "tensor", "limits", "suggest"],
     &["bytes", "proto"],
     &["io"],
     &["table"],

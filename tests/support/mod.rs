@@ -11,6 +11,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// The expectations of a case.
+#[allow(dead_code, reason = "not every test binary has cases")]
 pub(crate) fn expected(case: &str) -> Value {
     let path = fixture(case).join("expected.json");
     serde_json::from_slice(&std::fs::read(&path).expect("every case has an expected.json")).expect("valid JSON")

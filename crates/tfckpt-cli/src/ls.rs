@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use tfckpt::{Checkpoint, Endianness, VariableInfo};
+use tfckpt::{Checkpoint, Endianness, Format, VariableInfo};
 
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -69,7 +69,10 @@ fn table(out: &mut dyn Write, checkpoint: &Checkpoint, global_step: Option<i64>)
 
     let elements = |info: &VariableInfo| info.dtype().size().and(info.shape().element_count()).unwrap_or(0);
     let parameters = checkpoint.variables().map(elements).fold(0, u64::saturating_add);
-    let total = checkpoint.variables().map(byte_len).fold(0, u64::saturating_add);
+    let total = checkpoint
+        .variables()
+        .map(VariableInfo::size)
+        .fold(0, u64::saturating_add);
     writeln!(
         out,
         "{}, {}, {}, {}",
@@ -86,17 +89,8 @@ fn row(info: &VariableInfo) -> [String; 4] {
         info.dtype().to_string(),
         // Without spaces, so that columns are words for `sort` and `awk`.
         info.shape().to_string().replace(' ', ""),
-        byte_len(info).to_string(),
+        info.size().to_string(),
     ]
-}
-
-/// Bytes in data files. The entry of a partitioned variable has none of its own: its slices have.
-fn byte_len(info: &VariableInfo) -> u64 {
-    let element_size = info.dtype().size().unwrap_or(0) as u64;
-    match info.slices() {
-        0 => info.size(),
-        _ => info.shape().element_count().unwrap_or(0).saturating_mul(element_size),
-    }
 }
 
 /// The JSON document. Fields may be added; a change of meaning raises `schema_version`.
@@ -120,12 +114,13 @@ struct Variable {
     dtype: &'static str,
     shape: Vec<usize>,
     bytes: u64,
-    /// `null`, like offset and crc32c, for a partitioned variable, which lies in several places.
+    /// `null`, like offset and crc32c, for a partitioned variable, which lies in several places. The V1 format has no
+    /// checksums of variables.
     shard: Option<u32>,
     offset: Option<u64>,
     crc32c: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    slices: Option<u32>,
+    slices: Option<Vec<String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -164,7 +159,10 @@ fn document(checkpoint: &Checkpoint, global_step: Option<i64>) -> Document {
     Document {
         schema_version: 1,
         prefix: checkpoint.prefix().display().to_string(),
-        format: "v2",
+        format: match checkpoint.format() {
+            Format::V1 => "v1",
+            Format::V2 => "v2",
+        },
         num_shards: checkpoint.num_shards(),
         endianness: match checkpoint.endianness() {
             Endianness::Little => "little",
@@ -177,16 +175,16 @@ fn document(checkpoint: &Checkpoint, global_step: Option<i64>) -> Document {
 }
 
 fn variable(info: &VariableInfo) -> Variable {
-    let slices = Some(info.slices()).filter(|&slices| slices > 0);
-    let whole = slices.is_none();
+    let slices: Vec<String> = info.slices().map(ToString::to_string).collect();
+    let whole = slices.is_empty();
     Variable {
         name: Name::new(info.key()),
         dtype: info.dtype().name(),
         shape: info.shape().dims().to_vec(),
-        bytes: byte_len(info),
+        bytes: info.size(),
         shard: whole.then(|| info.shard()),
         offset: whole.then(|| info.offset()),
-        crc32c: whole.then(|| format!("{:#010x}", info.crc32c())),
-        slices,
+        crc32c: info.crc32c().map(|crc| format!("{crc:#010x}")),
+        slices: Some(slices).filter(|slices| !slices.is_empty()),
     }
 }

@@ -154,7 +154,7 @@ impl Finding {
             other => Failure::from(other).to_string(),
         };
         // A partitioned variable lies in several places, which its own entry does not know.
-        let whole = info.slices() == 0;
+        let whole = info.slices().len() == 0;
         let file = match whole {
             true => checkpoint.shard_path(info.shard()),
             false => checkpoint.index_path(),

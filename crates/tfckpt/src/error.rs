@@ -406,6 +406,40 @@ pub enum EntryFault {
     /// The offset is negative, or offset + size overflows.
     #[error("impossible offset {0}")]
     BadOffset(i64),
+    /// A slice of a partitioned variable does not lie within it, or is stored with another shape or dtype.
+    #[error("slice {slice} does not fit the variable")]
+    BadSlice {
+        /// The slice.
+        slice: String,
+    },
+    /// A slice of a partitioned variable has no entry of its own.
+    #[error("slice {slice} is not there: the index is incomplete")]
+    MissingSlice {
+        /// The slice.
+        slice: String,
+    },
+    /// The slices do not make up the part of the variable that was asked for.
+    #[error("the slices hold {covered} of {elements} elements that are needed")]
+    IncompleteSlices {
+        /// Elements that some slice holds.
+        covered: u64,
+        /// Elements that were asked for.
+        elements: u64,
+    },
+    /// Two slices hold the same elements with different values.
+    #[error("slice {slice} overlaps another one and differs from it there")]
+    ConflictingSlices {
+        /// The later of the two.
+        slice: String,
+    },
+    /// The slices declare more bytes than their data files have in all.
+    #[error("its slices declare {declared} bytes, but their data files have {available}")]
+    OversizedSlices {
+        /// Bytes that were asked for.
+        declared: u64,
+        /// Bytes of all data files that hold slices.
+        available: u64,
+    },
     /// The shard does not exist.
     #[error("shard {shard} of {num_shards}")]
     BadShard {

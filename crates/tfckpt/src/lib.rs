@@ -54,6 +54,7 @@ mod dtype;
 mod error;
 mod limits;
 mod shape;
+mod slice;
 mod suggest;
 mod tensor;
 
@@ -69,10 +70,13 @@ mod bundle;
 mod checkpoint;
 pub mod map;
 
-pub use bundle::{Bundle, BundleWriter, Endianness, Strings, VariableInfo, Written};
-pub use checkpoint::{Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, checkpoint_state, latest_checkpoint};
+pub use bundle::{Bundle, BundleWriter, Endianness, Format, Strings, VariableInfo, Written};
+pub use checkpoint::{
+    Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, checkpoint_state, latest_checkpoint, merge_checkpoints,
+};
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};
 pub use limits::Limits;
 pub use shape::Shape;
+pub use slice::Slice;
 pub use tensor::{Element, Sink, Variable};

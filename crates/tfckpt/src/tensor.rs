@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::dtype::DType;
 use crate::error::BoxError;
 use crate::shape::Shape;
+use crate::slice::Slice;
 
 /// A Rust type that is an element of a TensorFlow dtype, bit for bit.
 ///
@@ -40,6 +41,8 @@ pub struct Variable<'a> {
     name: Vec<u8>,
     dtype: DType,
     shape: Shape,
+    /// Of a partitioned variable: the shape of the whole, and which part this is.
+    part: Option<(Shape, Slice)>,
     pub(crate) payload: Payload<'a>,
 }
 
@@ -50,6 +53,18 @@ pub(crate) enum Payload<'a> {
     Strings(Vec<Cow<'a, [u8]>>),
     /// Produces the bytes when called.
     Deferred(Deferred<'a>),
+}
+
+impl Payload<'_> {
+    /// About the number of bytes in a data file, where it is known before writing.
+    pub(crate) fn byte_len(&self) -> Option<u64> {
+        match self {
+            Payload::Bytes(bytes) => Some(bytes.len() as u64),
+            // The lengths themselves take two bytes or so.
+            Payload::Strings(elements) => Some(elements.iter().map(|element| element.len() as u64 + 2).sum()),
+            Payload::Deferred(_) => None,
+        }
+    }
 }
 
 type Deferred<'a> = Box<dyn FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + 'a>;
@@ -77,8 +92,8 @@ impl<'a> Variable<'a> {
         Self::from_bytes(name, T::DTYPE, Shape::scalar(), bytes)
     }
 
-    /// A variable of raw bytes: little-endian elements, row-major. Saving fails unless the length fits dtype and
-    /// shape.
+    /// A variable of raw bytes: little-endian elements, row-major; for `string` and `variant` the payload as
+    /// [`Bundle::read_bytes`](crate::Bundle::read_bytes) gives it. Saving fails unless the bytes fit dtype and shape.
     pub fn from_bytes(
         name: impl Into<Vec<u8>>,
         dtype: DType,
@@ -89,6 +104,7 @@ impl<'a> Variable<'a> {
             name: name.into(),
             dtype,
             shape: shape.into(),
+            part: None,
             payload: Payload::Bytes(bytes.into()),
         }
     }
@@ -104,6 +120,7 @@ impl<'a> Variable<'a> {
             name: name.into(),
             dtype: DType::String,
             shape: shape.into(),
+            part: None,
             payload: Payload::Strings(elements),
         }
     }
@@ -121,8 +138,23 @@ impl<'a> Variable<'a> {
             name: name.into(),
             dtype,
             shape: shape.into(),
+            part: None,
             payload: Payload::Deferred(Box::new(produce)),
         }
+    }
+
+    /// This as one slice of a partitioned variable of the same name and of shape `whole`. Its own shape is that of the
+    /// slice. Readers join the slices; TensorFlow does so for all numeric dtypes but float16, uint16, uint32, uint64
+    /// and the float8s, of which it reads single slices only.
+    #[must_use]
+    pub fn slice_of(mut self, whole: impl Into<Shape>, slice: Slice) -> Self {
+        self.part = Some((whole.into(), slice));
+        self
+    }
+
+    /// Of a slice: the shape of the whole variable, and which part this is.
+    pub fn part(&self) -> Option<(&Shape, &Slice)> {
+        self.part.as_ref().map(|(whole, slice)| (whole, slice))
     }
 
     /// The name, as text; bytes that are not UTF-8 are replaced.

@@ -72,9 +72,6 @@ fn counterpart(info: &VariableInfo) -> Result<(&str, Dtype), String> {
     if name == "__metadata__" {
         return Err("safetensors reserves this name".to_owned());
     }
-    if info.slices() > 0 {
-        return Err(format!("it is partitioned into {} slices", info.slices()));
-    }
     let dtype = dtypes::to_safetensors(info.dtype());
     dtype
         .map(|dtype| (name, dtype))

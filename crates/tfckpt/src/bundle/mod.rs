@@ -8,15 +8,25 @@
 //!
 //! Source: `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
+mod data;
 mod entry;
 mod header;
+mod index;
+mod join;
 mod payload;
 mod reader;
+mod region;
+mod source;
+mod v1;
+mod v1_values;
+mod v2;
 mod writer;
 
 pub use entry::VariableInfo;
+pub(crate) use index::{Entries, read_entries, sync, write_index};
 pub use payload::Strings;
-pub use reader::{Bundle, Endianness};
+pub use reader::{Bundle, Endianness, Format};
+pub(crate) use v1::matches;
 pub use writer::{BundleWriter, Written};
 
 /// The name of a prefix's index file.

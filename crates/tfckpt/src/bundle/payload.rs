@@ -47,6 +47,17 @@ impl Strings {
     }
 }
 
+impl FromIterator<Vec<u8>> for Strings {
+    fn from_iter<I: IntoIterator<Item = Vec<u8>>>(elements: I) -> Self {
+        let mut strings = Strings::default();
+        for element in elements {
+            strings.bytes.extend_from_slice(&element);
+            strings.ends.push(strings.bytes.len());
+        }
+        strings
+    }
+}
+
 /// Why a payload does not parse, and at which of its bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PayloadFault {

@@ -1,34 +1,46 @@
-//! Reading a bundle: the index at once, the bytes of variables when they are asked for.
+//! Reading a checkpoint: the list of its variables at once, their bytes when they are asked for.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::header::{Header, over_limit, read_index};
-use super::payload::{PayloadFault, Strings, check_variants, is_framed, parse_strings};
-use super::{VariableInfo, index_name, shard_name};
-use crate::bytes::{Crc, endian};
+use super::join::{self, JoinError};
+use super::payload::{Strings, encode_strings, is_framed};
+use super::region::Region;
+use super::source::{Fault, Source, check_size};
+use super::{VariableInfo, index_name, v1, v2};
+use crate::bytes::endian;
 use crate::dtype::DType;
-use crate::error::{EntryFault, Error, Result, TableError};
-use crate::io::{ReadAt, Storage};
+use crate::error::{EntryFault, Error, Result};
+use crate::io::Storage;
 use crate::limits::Limits;
+use crate::slice::Slice;
 use crate::suggest::nearest;
-use crate::table::Table;
 use crate::tensor::Element;
 
-/// A tensor bundle, open for reading. Only its index is in memory; it can be shared between threads.
+/// A checkpoint's files, open for reading. Only the index is in memory; it can be shared between threads.
 #[derive(Debug)]
 pub struct Bundle {
     storage: Arc<dyn Storage>,
     prefix: String,
     limits: Limits,
+    index_path: PathBuf,
+    format: Format,
     num_shards: u32,
     endianness: Endianness,
     /// Sorted by key.
     variables: Vec<VariableInfo>,
     /// Entries that cannot be true, sorted by key.
-    faults: Vec<(Box<[u8]>, EntryFault)>,
-    shards: Mutex<HashMap<u32, Arc<dyn ReadAt>>>,
+    faults: Vec<Fault>,
+    source: Box<dyn Source>,
+}
+
+/// The format of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Tables that hold the data themselves: TensorFlow before 0.12, and `write_version=V1`.
+    V1,
+    /// A tensor bundle: an index file, and data files of raw bytes.
+    V2,
 }
 
 /// The byte order of the elements in data files.
@@ -40,80 +52,40 @@ pub enum Endianness {
     Big,
 }
 
-/// Bytes that are read and hashed in one go: they stay in the CPU's cache in between.
-const CHUNK: usize = 256 * 1024;
-
 impl Bundle {
-    /// Reads and checks the index of `prefix` in `storage`. No data file is opened.
+    /// Reads and checks the index of `prefix` in `storage`. No data file is opened. If there is no `PREFIX.index`,
+    /// `prefix` may be a file of the V1 format, or the pattern of several: `model.ckpt-3-?????-of-00002`.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`] without an index file, [`Error::CorruptIndex`] if it is damaged,
-    /// [`Error::Unsupported`] if it needs a newer reader, [`Error::LimitExceeded`].
+    /// [`Error::NoCheckpoint`] without such files, [`Error::CorruptIndex`] if they are damaged,
+    /// [`Error::Unsupported`] if they need a newer reader, [`Error::LimitExceeded`].
     pub fn open(storage: Arc<dyn Storage>, prefix: &str, limits: &Limits) -> Result<Self> {
-        let name = index_name(prefix);
-        let path = storage.path(&name);
-        let file = read_index(storage.as_ref(), &name, prefix, limits)?;
-        let corrupt = |fault| Error::CorruptIndex {
-            path: path.clone(),
-            fault,
+        let io = |error| Error::io("look for", storage.path(prefix), error);
+        let opened = if storage.exists(&index_name(prefix)).map_err(io)? {
+            v2::open(storage.clone(), prefix, limits)?
+        } else if storage.exists(prefix).map_err(io)? {
+            v1::open(&storage, &[prefix.to_owned()], limits)?
+        } else {
+            let mut names = storage.list().unwrap_or_default();
+            names.retain(|name| prefix.contains('?') && v1::matches(prefix, name));
+            names.sort();
+            match names.is_empty() {
+                // The error says what was looked for.
+                true => v2::open(storage.clone(), prefix, limits)?,
+                false => v1::open(&storage, &names, limits)?,
+            }
         };
-
-        let mut header = None;
-        let mut variables: Vec<VariableInfo> = Vec::new();
-        let mut faults = Vec::new();
-        let mut exceeded = None;
-        let result = Table::open(&file).and_then(|table| {
-            table.for_each(|key, value| {
-                let Some(num_shards) = header.as_ref().map(|header: &Header| header.num_shards) else {
-                    header = Some(Header::parse(key, value)?);
-                    return Ok(());
-                };
-                exceeded = exceeded.or(over_limit(key, variables.len() + faults.len(), limits));
-                if exceeded.is_none() {
-                    match VariableInfo::parse(key, value, num_shards) {
-                        Ok(info) => variables.push(info),
-                        Err(fault) => faults.push((key.into(), fault)),
-                    }
-                }
-                Ok(())
-            })
-        });
-        result.map_err(corrupt)?;
-        let limit = |(what, value, limit)| Error::LimitExceeded {
-            path: path.clone(),
-            what,
-            value,
-            limit,
-        };
-        if let Some(exceeded) = exceeded {
-            return Err(limit(exceeded));
-        }
-        let header = header.ok_or(corrupt(TableError::NoHeader {
-            reason: "the table is empty",
-        }))?;
-        if let Some(what) = header.unreadable {
-            return Err(Error::Unsupported { path, what });
-        }
-        if header.num_shards > limits.shards() {
-            return Err(limit((
-                "the number of data files",
-                header.num_shards.into(),
-                limits.shards().into(),
-            )));
-        }
-        // Slices of partitioned variables are entries of their own, under keys that start with a zero byte.
-        if variables.iter().any(|info| info.slices() > 0) {
-            variables.retain(|info| info.key().first() != Some(&0));
-        }
         Ok(Bundle {
             storage,
             prefix: prefix.to_owned(),
             limits: limits.clone(),
-            num_shards: header.num_shards,
-            endianness: header.endianness,
-            variables,
-            faults,
-            shards: Mutex::default(),
+            index_path: opened.index_path,
+            format: opened.format,
+            num_shards: opened.num_files,
+            endianness: opened.endianness,
+            variables: opened.variables,
+            faults: opened.faults,
+            source: opened.source,
         })
     }
 
@@ -122,14 +94,19 @@ impl Bundle {
         self.storage.path(&self.prefix)
     }
 
-    /// The path of the index file.
+    /// The path of the index file; in the V1 format, of the first file.
     pub fn index_path(&self) -> PathBuf {
-        self.storage.path(&index_name(&self.prefix))
+        self.index_path.clone()
     }
 
     /// The path of a data file.
     pub fn shard_path(&self, shard: u32) -> PathBuf {
-        self.storage.path(&shard_name(&self.prefix, shard, self.num_shards))
+        self.source.path(shard)
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The number of data files.
@@ -192,26 +169,57 @@ impl Bundle {
     /// cast.
     pub fn read<T: Element>(&self, name: impl AsRef<[u8]>) -> Result<Vec<T>> {
         let info = self.variable(name)?;
-        if info.dtype() != T::DTYPE {
-            return Err(self.dtype_mismatch(info, T::DTYPE));
-        }
-        let elements = self.checked_size(info)? / size_of::<T>();
-        let mut values = vec![T::zeroed(); elements];
-        let bytes = bytemuck::cast_slice_mut(&mut values);
-        self.read_into(info, bytes)?;
-        endian::to_little(bytes, T::DTYPE);
-        Ok(values)
+        self.read_elements(info, self.checked_size(info)?, |bytes| self.read_into(info, bytes))
     }
 
-    /// The bytes of a variable: little-endian elements, row-major. For `string` and `variant` the payload as it is
-    /// stored, lengths and checksums included.
+    /// The elements of a part of a variable, row-major: what `RestoreV2` gives for a `shape_and_slice`. Of a
+    /// partitioned variable only the slices that it touches are read, these wholly; of any other the whole variable,
+    /// because its checksum covers the whole, in pieces of 256 KiB.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`Error::InvalidArgument`] if the slice does not lie within the variable.
+    pub fn read_slice<T: Element>(&self, name: impl AsRef<[u8]>, slice: &Slice) -> Result<Vec<T>> {
+        let info = self.variable(name)?;
+        let region = self.region(info, slice)?;
+        self.read_elements(info, self.checked_region(info, &region)?, |bytes| {
+            self.read_region(info, &region, bytes)
+        })
+    }
+
+    /// The bytes of a variable: little-endian elements, row-major. For `string` and `variant` the payload as the V2
+    /// format stores it, lengths and checksums included.
     ///
     /// # Errors
     /// As [`variable`](Self::variable) and [`read_into`](Self::read_into).
     pub fn read_bytes(&self, name: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         let info = self.variable(name)?;
-        let mut bytes = vec![0; self.checked_size(info)?];
-        self.read_into(info, &mut bytes)?;
+        match info.dtype() {
+            DType::String if !info.pieces().is_empty() => {
+                let strings = self.read_strings(info.key())?;
+                let elements: Vec<_> = strings.iter().map(Into::into).collect();
+                Ok(encode_strings(&elements).0)
+            }
+            dtype if is_framed(dtype) => {
+                self.checked_size(info)?;
+                self.source.payload(info)
+            }
+            _ => {
+                let mut bytes = vec![0; self.checked_size(info)?];
+                self.read_into(info, &mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// The bytes of a part of a variable, as [`read_slice`](Self::read_slice) reads it.
+    ///
+    /// # Errors
+    /// As [`read_slice`](Self::read_slice).
+    pub fn read_slice_bytes(&self, name: impl AsRef<[u8]>, slice: &Slice) -> Result<Vec<u8>> {
+        let info = self.variable(name)?;
+        let region = self.region(info, slice)?;
+        let mut bytes = vec![0; self.checked_region(info, &region)?];
+        self.read_region(info, &region, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -224,19 +232,27 @@ impl Bundle {
         if info.dtype() != DType::String {
             return Err(self.dtype_mismatch(info, DType::String));
         }
-        let mut payload = vec![0; self.checked_size(info)?];
-        self.read_payload(info, &mut payload)?;
-        let layout = self.parse_strings(info, &payload)?;
-        Ok(layout.into_strings(payload))
+        self.checked_size(info)?;
+        if info.pieces().is_empty() {
+            return self.source.strings(info);
+        }
+        let region = self.region(info, &Slice::full(info.shape().rank()))?;
+        let pieces = join::touched(info.pieces(), info, &region);
+        // Each string takes a byte of the file at least.
+        let count = info.shape().element_count().unwrap_or(u64::MAX);
+        join::check_size(self.source.as_ref(), &pieces, count.saturating_mul(join::MAX_RATIO))
+            .and_then(|()| join::strings(self.source.as_ref(), &pieces, &region))
+            .map_err(|error| self.join_error(info, error))
     }
 
     /// Fills `destination` with the bytes of a variable, as [`read_bytes`](Self::read_bytes) gives them: one copy,
-    /// straight from the file, hashed on the way.
+    /// straight from the file, hashed on the way. Slices of whole rows are read straight to their places, too.
     ///
     /// # Errors
-    /// [`Error::WrongLength`] if the destination has another length, [`Error::ShardMissing`],
-    /// [`Error::ShardTruncated`], [`Error::Checksum`], [`Error::CorruptPayload`], [`Error::LimitExceeded`],
-    /// [`Error::Unsupported`] for a partitioned variable. After an error the destination holds anything.
+    /// [`Error::WrongLength`] if the destination has another length than [`VariableInfo::size`],
+    /// [`Error::ShardMissing`], [`Error::ShardTruncated`], [`Error::Checksum`], [`Error::CorruptPayload`],
+    /// [`Error::CorruptEntry`] for slices that do not make up the variable. After an error the destination holds
+    /// anything.
     pub fn read_into(&self, info: &VariableInfo, destination: &mut [u8]) -> Result<()> {
         if destination.len() as u64 != info.size() {
             return Err(Error::WrongLength {
@@ -248,48 +264,54 @@ impl Bundle {
             });
         }
         if is_framed(info.dtype()) {
-            self.read_payload(info, destination)?;
-            return self.check_payload(info, destination);
+            let payload = self.read_bytes(info.key())?;
+            if payload.len() == destination.len() {
+                destination.copy_from_slice(&payload);
+                return Ok(());
+            }
+            return Err(Error::invalid(format!(
+                "the strings of `{}` are stored in slices or in the V1 format: read them with `read_strings`",
+                info.name()
+            )));
         }
-        let shard = self.shard_for(info)?;
-        let mut crc = Crc::default();
-        let mut offset = info.offset();
-        for chunk in destination.chunks_mut(CHUNK) {
-            self.read_at(info, shard.as_ref(), chunk, offset)?;
-            crc.extend(chunk);
-            offset += chunk.len() as u64;
+        match info.pieces().is_empty() {
+            true => self.source.read_into(info, destination),
+            false => self.read_region(
+                info,
+                &self.region(info, &Slice::full(info.shape().rank()))?,
+                destination,
+            ),
         }
-        self.compare(info, crc)?;
-        if self.endianness == Endianness::Big {
-            endian::swap(destination, info.dtype());
-        }
-        Ok(())
     }
 
-    /// Checks the bytes of a variable without keeping them. Needs 256 KiB for variables of any size, and the whole
-    /// payload for strings.
+    /// Checks the bytes of a variable without keeping them. Needs 256 KiB for variables of any size, the whole payload
+    /// for strings, and the whole variable for a partitioned one.
     ///
     /// # Errors
     /// As [`read_into`](Self::read_into).
     pub fn verify(&self, info: &VariableInfo) -> Result<()> {
-        let len = self.checked_size(info)?;
-        if is_framed(info.dtype()) {
-            let mut payload = vec![0; len];
-            self.read_payload(info, &mut payload)?;
-            return self.check_payload(info, &payload);
+        self.checked_size(info)?;
+        match (info.pieces().is_empty(), is_framed(info.dtype())) {
+            (true, true) => self.source.payload(info).map(drop),
+            (true, false) => self.source.for_each_chunk(info, &mut |_| {}),
+            (false, true) => self.read_strings(info.key()).map(drop),
+            (false, false) => self.read_bytes(info.key()).map(drop),
         }
-        let shard = self.shard_for(info)?;
-        let mut buffer = vec![0; len.min(CHUNK)];
-        let mut crc = Crc::default();
-        let (mut offset, end) = (info.offset(), info.offset() + info.size());
-        while offset < end {
-            let n = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
-            let chunk = buffer.get_mut(..n).unwrap_or_default();
-            self.read_at(info, shard.as_ref(), chunk, offset)?;
-            crc.extend(chunk);
-            offset += n as u64;
+    }
+
+    /// The size of a variable in bytes, after its data files were seen to hold that much: safe to allocate.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`], and those of opening the data file: [`Error::ShardMissing`],
+    /// [`Error::ShardTruncated`].
+    pub fn checked_size(&self, info: &VariableInfo) -> Result<usize> {
+        let size = check_size(self.index_path(), info.size(), self.limits.tensor_bytes())?;
+        if info.pieces().is_empty() {
+            self.source.file_len(info)?;
+            return Ok(size);
         }
-        self.compare(info, crc)
+        let region = self.region(info, &Slice::full(info.shape().rank()))?;
+        self.checked_region(info, &region)
     }
 
     fn position(&self, key: &[u8]) -> Option<usize> {
@@ -306,137 +328,84 @@ impl Bundle {
         }
     }
 
-    /// The size of a variable in bytes, after its data file was seen to hold that much: safe to allocate.
-    ///
-    /// # Errors
-    /// [`Error::LimitExceeded`], and those of opening the data file: [`Error::ShardMissing`],
-    /// [`Error::ShardTruncated`].
-    pub fn checked_size(&self, info: &VariableInfo) -> Result<usize> {
-        if info.size() > self.limits.tensor_bytes() {
-            return Err(Error::LimitExceeded {
-                path: self.index_path(),
-                what: "the size of a variable",
-                value: info.size(),
-                limit: self.limits.tensor_bytes(),
-            });
+    fn read_elements<T: Element>(
+        &self,
+        info: &VariableInfo,
+        size: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<Vec<T>> {
+        if info.dtype() != T::DTYPE {
+            return Err(self.dtype_mismatch(info, T::DTYPE));
         }
-        self.shard_for(info)?;
-        usize::try_from(info.size()).map_err(|_| Error::LimitExceeded {
-            path: self.index_path(),
-            what: "the size of a variable",
-            value: info.size(),
-            limit: usize::MAX as u64,
-        })
+        let mut values = vec![T::zeroed(); size / size_of::<T>()];
+        let bytes = bytemuck::cast_slice_mut(&mut values);
+        read(bytes)?;
+        endian::to_little(bytes, T::DTYPE);
+        Ok(values)
     }
 
-    /// The data file of a variable, which is long enough to hold it.
-    fn shard_for(&self, info: &VariableInfo) -> Result<Arc<dyn ReadAt>> {
-        if info.slices() > 0 {
-            let what = format!(
-                "variable `{}` is partitioned into {} slices, which cannot be read yet",
+    /// The box that a slice is.
+    fn region(&self, info: &VariableInfo, slice: &Slice) -> Result<Region> {
+        slice.ranges_in(info.shape()).ok_or_else(|| {
+            Error::invalid(format!(
+                "slice {slice} does not lie within variable `{}` of shape {}",
                 info.name(),
-                info.slices()
-            );
-            return Err(Error::Unsupported {
-                path: self.index_path(),
-                what,
-            });
-        }
-        let shard = self.shard(info)?;
-        let file_len = shard
-            .size()
-            .map_err(|error| Error::io("read", self.shard_path(info.shard()), error))?;
-        // TensorFlow does not look at the offset of a variable without bytes; neither do we.
-        if info.size() > 0 && info.offset() + info.size() > file_len {
-            return Err(self.truncated(info, file_len));
-        }
-        Ok(shard)
-    }
-
-    fn shard(&self, info: &VariableInfo) -> Result<Arc<dyn ReadAt>> {
-        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shard) = shards.get(&info.shard()) {
-            return Ok(shard.clone());
-        }
-        let name = shard_name(&self.prefix, info.shard(), self.num_shards);
-        let shard = self.storage.open(&name).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::ShardMissing {
-                path: self.storage.path(&name),
-                name: info.name().into_owned(),
-            },
-            _ => Error::io("open", self.storage.path(&name), error),
-        })?;
-        shards.insert(info.shard(), shard.clone());
-        Ok(shard)
-    }
-
-    fn read_at(&self, info: &VariableInfo, shard: &dyn ReadAt, chunk: &mut [u8], offset: u64) -> Result<()> {
-        shard.read_exact_at(chunk, offset).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => self.truncated(info, shard.size().unwrap_or(0)),
-            _ => Error::io("read", self.shard_path(info.shard()), error),
+                info.shape()
+            ))
         })
     }
 
-    fn truncated(&self, info: &VariableInfo, file_len: u64) -> Error {
-        Error::ShardTruncated {
-            path: self.shard_path(info.shard()),
+    /// The bytes of a region, after the data files were seen to hold as many.
+    fn checked_region(&self, info: &VariableInfo, region: &Region) -> Result<usize> {
+        let element_size = info.dtype().size().unwrap_or(0) as u64;
+        // Within a shape that was checked, so that it does not overflow.
+        let count = region.iter().map(|range| range.len() as u64).product::<u64>();
+        let declared = count.saturating_mul(element_size);
+        let size = check_size(self.index_path(), declared, self.limits.tensor_bytes())?;
+        match info.pieces().is_empty() {
+            true => drop(self.source.file_len(info)?),
+            false => {
+                let pieces = join::touched(info.pieces(), info, region);
+                join::check_size(self.source.as_ref(), &pieces, declared)
+                    .map_err(|error| self.join_error(info, error))?;
+            }
+        }
+        Ok(size)
+    }
+
+    fn read_region(&self, info: &VariableInfo, region: &Region, destination: &mut [u8]) -> Result<()> {
+        let Some(element_size) = info.dtype().size() else {
+            return Err(Error::invalid(format!(
+                "variable `{}` is {}, of which no slice can be read as bytes",
+                info.name(),
+                info.dtype()
+            )));
+        };
+        let whole;
+        let pieces = match info.pieces() {
+            // Stored whole: one piece, which is everything.
+            [] => {
+                whole = [info.clone().into_piece(&info.name(), Slice::full(info.shape().rank()))];
+                join::touched(&whole, info, region)
+            }
+            pieces => join::touched(pieces, info, region),
+        };
+        join::read_into(self.source.as_ref(), &pieces, region, element_size, destination)
+            .map_err(|error| self.join_error(info, error))
+    }
+
+    fn join_error(&self, info: &VariableInfo, error: JoinError) -> Error {
+        match error {
+            JoinError::Read(error) => error,
+            JoinError::Fault(fault) => self.corrupt_entry(info, fault),
+        }
+    }
+
+    fn corrupt_entry(&self, info: &VariableInfo, fault: EntryFault) -> Error {
+        Error::CorruptEntry {
+            path: self.index_path(),
             name: info.name().into_owned(),
-            offset: info.offset(),
-            size: info.size(),
-            file_len,
-        }
-    }
-
-    fn compare(&self, info: &VariableInfo, computed: Crc) -> Result<()> {
-        if computed.value() == info.crc32c() {
-            return Ok(());
-        }
-        Err(Error::Checksum {
-            path: self.shard_path(info.shard()),
-            name: info.name().into_owned(),
-            offset: info.offset(),
-            size: info.size(),
-            stored: info.crc32c(),
-            computed: computed.value(),
-        })
-    }
-
-    fn read_payload(&self, info: &VariableInfo, payload: &mut [u8]) -> Result<()> {
-        let shard = self.shard_for(info)?;
-        self.read_at(info, shard.as_ref(), payload, info.offset())
-    }
-
-    fn check_payload(&self, info: &VariableInfo, payload: &[u8]) -> Result<()> {
-        if info.dtype() == DType::String {
-            return self.parse_strings(info, payload).map(drop);
-        }
-        if self.endianness == Endianness::Big {
-            let what = "variants of a big-endian machine, which TensorFlow cannot read either".to_owned();
-            return Err(Error::Unsupported {
-                path: self.index_path(),
-                what,
-            });
-        }
-        let count = info.shape().element_count().unwrap_or(u64::MAX);
-        let crc = check_variants(payload, count).map_err(|fault| self.corrupt_payload(info, fault))?;
-        self.compare(info, crc)
-    }
-
-    fn parse_strings(&self, info: &VariableInfo, payload: &[u8]) -> Result<super::payload::StringsLayout> {
-        let count = info.shape().element_count().unwrap_or(u64::MAX);
-        let big = self.endianness == Endianness::Big;
-        let layout = parse_strings(payload, count, big).map_err(|fault| self.corrupt_payload(info, fault))?;
-        self.compare(info, layout.crc)?;
-        Ok(layout)
-    }
-
-    fn corrupt_payload(&self, info: &VariableInfo, fault: PayloadFault) -> Error {
-        Error::CorruptPayload {
-            path: self.shard_path(info.shard()),
-            name: info.name().into_owned(),
-            dtype: info.dtype(),
-            offset: info.offset() + fault.at as u64,
-            reason: fault.reason,
+            fault,
         }
     }
 }

@@ -1,37 +1,38 @@
 //! Writing a bundle in one pass: data first, index last, nothing visible before it is whole.
 
-use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prost::Message;
-
-use super::payload::encode_strings;
-use super::{index_name, shard_name};
-use crate::bytes::Crc;
+use super::data::DataFiles;
+use super::index::{Entries, sync, write_index};
+use super::payload::{check_variants, encode_strings, parse_strings};
+use super::shard_name;
+use crate::bytes::{Crc, slice_key};
 use crate::dtype::DType;
 use crate::error::{BoxError, Error, Result};
-use crate::io::{Durability, NewFile, Storage};
+use crate::io::{Durability, Storage};
 use crate::limits::Limits;
-use crate::proto::{BundleEntryProto, BundleHeaderProto, Dim, TensorShapeProto, VersionDef};
-use crate::table::TableWriter;
+use crate::proto::{BundleEntryProto, Dim, Extent, TensorShapeProto, TensorSliceProto};
+use crate::shape::Shape;
+use crate::slice::Slice;
 use crate::tensor::{Payload, Variable};
 
-/// Writes a tensor bundle of one data file. Variables may come in any order; the data file keeps it, and the index
-/// is sorted. Dropped before [`finish`](Self::finish), it leaves nothing behind.
+/// Writes a tensor bundle. Variables may come in any order; the data files keep it, and the index is sorted. Dropped
+/// before [`finish`](Self::finish), it leaves nothing behind.
 ///
-/// Given the variables in the order of their names, both files are byte-identical to those of TensorFlow's
-/// `tf.compat.v1.train.Saver`.
+/// The same variables in the same order give the same bytes. In the order of their names, both files are
+/// byte-identical to those of TensorFlow's `tf.compat.v1.train.Saver`.
+///
+/// A partitioned variable is added slice by slice: [`Variable::slice_of`].
 #[derive(Debug)]
 pub struct BundleWriter {
     storage: Arc<dyn Storage>,
     prefix: String,
     durability: Durability,
     limits: Limits,
-    data: BufWriter<Box<dyn NewFile>>,
-    offset: u64,
-    entries: BTreeMap<Vec<u8>, BundleEntryProto>,
+    max_shard_bytes: u64,
+    data: DataFiles,
+    entries: Entries,
 }
 
 /// What [`BundleWriter::finish`] wrote.
@@ -40,17 +41,13 @@ pub struct BundleWriter {
 pub struct Written {
     /// The prefix, with its directory.
     pub prefix: PathBuf,
-    /// The number of variables.
+    /// The number of variables; each slice of a partitioned one counts.
     pub variables: usize,
+    /// The number of data files.
+    pub num_shards: u32,
     /// Bytes of all data files.
     pub data_bytes: u64,
 }
-
-/// Small variables are gathered into writes of this size; larger pieces go to the file directly.
-const BUFFER: usize = 1 << 20;
-
-/// Bytes that are hashed and then written while they are in the CPU's cache.
-const CHUNK: usize = 256 * 1024;
 
 impl BundleWriter {
     /// Starts a bundle. An existing one of the same prefix is replaced when this one is finished.
@@ -58,18 +55,14 @@ impl BundleWriter {
     /// # Errors
     /// [`Error::Io`] if the directory cannot be written.
     pub fn create(storage: Arc<dyn Storage>, prefix: &str) -> Result<Self> {
-        let name = shard_name(prefix, 0, 1);
-        let data = storage
-            .create(&name)
-            .map_err(|error| Error::io("create", storage.path(&name), error))?;
         Ok(BundleWriter {
+            data: DataFiles::create(storage.clone(), prefix)?,
             storage,
             prefix: prefix.to_owned(),
             durability: Durability::default(),
             limits: Limits::default(),
-            data: BufWriter::with_capacity(BUFFER, data),
-            offset: 0,
-            entries: BTreeMap::new(),
+            max_shard_bytes: u64::MAX,
+            entries: Entries::new(),
         })
     }
 
@@ -87,6 +80,14 @@ impl BundleWriter {
         self
     }
 
+    /// The most bytes of one data file: what does not fit goes into another one. A variable is never divided, so that
+    /// a larger one has a file for itself. Default: no limit, and one file.
+    #[must_use]
+    pub fn with_max_shard_bytes(mut self, bytes: u64) -> Self {
+        self.max_shard_bytes = bytes;
+        self
+    }
+
     /// Appends a variable: its bytes are hashed and written in one pass.
     ///
     /// # Errors
@@ -94,44 +95,43 @@ impl BundleWriter {
     /// hold, [`Error::LimitExceeded`], [`Error::Source`] from a deferred variable, [`Error::Io`]. The bundle cannot
     /// be finished afterwards in any useful way: drop it.
     pub fn add(&mut self, variable: Variable<'_>) -> Result<()> {
-        self.check(&variable)?;
+        let key = self.check(&variable)?;
         let name = variable.name().into_owned();
         let (dtype, shape) = (variable.dtype(), variable.shape().clone());
+        let part = partition(&variable).map(|(whole, slice)| (variable.key().to_vec(), whole.clone(), slice.clone()));
         let expected = variable.byte_len();
-        let dim = shape
-            .dims()
-            .iter()
-            .map(|&size| Dim {
-                size: i64::try_from(size).unwrap_or(i64::MAX),
-            })
-            .collect();
-        let key = variable.key().to_vec();
+        let room = expected.or_else(|| variable.payload.byte_len()).unwrap_or(0);
+        self.data.make_room(room, self.max_shard_bytes)?;
 
-        let (size, crc) = match variable.payload {
+        let (shard_id, offset) = self.data.position();
+        let mut crc = Crc::default();
+        match variable.payload {
             Payload::Strings(elements) => {
-                let (payload, crc) = encode_strings(&elements);
-                self.write(&payload)?;
-                (payload.len() as u64, crc)
+                let (payload, strings) = encode_strings(&elements);
+                crc = strings;
+                self.data.write(&payload)?;
             }
-            Payload::Bytes(bytes) => self.write_hashed(&bytes)?,
+            Payload::Bytes(bytes) if dtype.size().is_none() => {
+                crc = framed(&name, dtype, &shape, &bytes)?;
+                self.data.write(&bytes)?;
+            }
+            Payload::Bytes(bytes) => self.data.write_hashed(&bytes, &mut crc)?,
             Payload::Deferred(produce) => {
-                let (mut size, mut crc) = (0, Crc::default());
                 let mut failure = None;
                 let produced = produce(&mut |bytes: &[u8]| {
-                    self.write_extending(bytes, &mut crc).map_err(|error| {
+                    self.data.write_hashed(bytes, &mut crc).map_err(|error| {
                         failure = Some(error);
                         BoxError::from("the checkpoint could not be written")
-                    })?;
-                    size += bytes.len() as u64;
-                    Ok(())
+                    })
                 });
                 match (failure, produced) {
                     (Some(error), _) => return Err(error),
                     (None, Err(source)) => return Err(Error::Source { name, source }),
-                    (None, Ok(())) => (size, crc),
+                    (None, Ok(())) => {}
                 }
             }
-        };
+        }
+        let size = self.data.position().1 - offset;
         if let Some(expected) = expected.filter(|&expected| expected != size) {
             return Err(Error::WrongLength {
                 name,
@@ -145,81 +145,47 @@ impl BundleWriter {
             |value: u64| i64::try_from(value).map_err(|_| Error::invalid("a checkpoint of more than 2^63 bytes"));
         let entry = BundleEntryProto {
             dtype: dtype.number(),
-            shape: Some(TensorShapeProto { dim }),
-            shard_id: 0,
-            offset: signed(self.offset)?,
+            shape: Some(shape_proto(&shape)),
+            shard_id,
+            offset: signed(offset)?,
             size: signed(size)?,
             crc32c: crc.masked().0,
             slices: Vec::new(),
         };
-        self.offset += size;
         self.entries.insert(key, entry);
+        if let Some((name, whole, slice)) = part {
+            let entry = self.entries.entry(name).or_insert_with(|| BundleEntryProto {
+                dtype: dtype.number(),
+                shape: Some(shape_proto(&whole)),
+                ..Default::default()
+            });
+            entry.slices.push(slice_proto(&slice));
+        }
         Ok(())
     }
 
-    /// Publishes the data file, then the index: from that moment the checkpoint exists.
+    /// Publishes the data files, then the index: from that moment the checkpoint exists.
     ///
     /// # Errors
     /// [`Error::Io`]. What was there under this prefix before is then untouched, unless the index alone failed.
     pub fn finish(self) -> Result<Written> {
-        let BundleWriter {
-            storage,
-            prefix,
-            durability,
-            data,
-            offset,
-            entries,
-            ..
-        } = self;
-        let data_name = shard_name(&prefix, 0, 1);
-        let name = index_name(&prefix);
-        let fails = |action, name: &str| {
-            let path = storage.path(name);
-            move |error| Error::io(action, path, error)
-        };
-        let sync = || match durability {
-            Durability::Synced => storage.sync(),
-            Durability::Buffered => Ok(()),
-        };
-
-        let data = data.into_inner().map_err(|error| error.into_error());
-        data.and_then(|data| data.publish(durability))
-            .map_err(fails("write", &data_name))?;
-        // The data file's name must be on the device before the index can refer to it.
-        sync().map_err(fails("sync", &data_name))?;
-
-        let index = storage.create(&name).map_err(fails("create", &name))?;
-        let mut table = TableWriter::new(BufWriter::with_capacity(BUFFER, index));
-        let written = entries.len();
-        let header = BundleHeaderProto {
-            num_shards: 1,
-            endianness: 0,
-            version: Some(VersionDef {
-                producer: 1,
-                ..Default::default()
-            }),
-        };
-        let index = (|| {
-            table.add(b"", &header.encode_to_vec())?;
-            entries
-                .iter()
-                .try_for_each(|(key, entry)| table.add(key, &entry.encode_to_vec()))?;
-            table
-                .finish()?
-                .into_inner()
-                .map_err(|error| error.into_error())?
-                .publish(durability)
-        })();
-        index.map_err(fails("write", &name))?;
-        sync().map_err(fails("sync", &name))?;
+        let storage = self.storage.as_ref();
+        let (num_shards, data_bytes) = self.data.publish(self.durability)?;
+        // The names of the data files must be on the device before the index can refer to them.
+        sync(storage, self.durability)
+            .map_err(|error| Error::io("sync", storage.path(&shard_name(&self.prefix, 0, num_shards)), error))?;
+        write_index(storage, &self.prefix, num_shards, &self.entries, self.durability)?;
+        let in_slices = self.entries.values().filter(|entry| !entry.slices.is_empty()).count();
         Ok(Written {
-            prefix: storage.path(&prefix),
-            variables: written,
-            data_bytes: offset,
+            prefix: storage.path(&self.prefix),
+            variables: self.entries.len() - in_slices,
+            num_shards,
+            data_bytes,
         })
     }
 
-    fn check(&self, variable: &Variable<'_>) -> Result<()> {
+    /// The key that the bytes are stored under, if the format can hold them.
+    fn check(&self, variable: &Variable<'_>) -> Result<Vec<u8>> {
         let name = variable.name();
         let limit = |what, value, limit| Error::LimitExceeded {
             path: self.storage.path(&self.prefix),
@@ -232,11 +198,7 @@ impl BundleWriter {
                 "a variable needs a name: the empty one is the bundle's header",
             ));
         }
-        if self.entries.contains_key(variable.key()) {
-            return Err(Error::DuplicateName {
-                name: name.into_owned(),
-            });
-        }
+        let key = self.check_key(variable)?;
         let elements = variable
             .shape()
             .element_count()
@@ -257,10 +219,9 @@ impl BundleWriter {
                     got: strings.len() as u64,
                 });
             }
-            Payload::Strings(_) => {}
-            _ if variable.dtype().size().is_none() => {
+            Payload::Deferred(_) if variable.dtype().size().is_none() => {
                 return Err(Error::invalid(format!(
-                    "variable `{name}`: {} cannot be written from bytes",
+                    "variable `{name}`: {} cannot be produced while it is written",
                     variable.dtype()
                 )));
             }
@@ -284,27 +245,92 @@ impl BundleWriter {
             Some(bytes) if bytes > self.limits.tensor_bytes() => {
                 Err(limit("the size of a variable", bytes, self.limits.tensor_bytes()))
             }
-            _ => Ok(()),
+            _ => Ok(key),
         }
     }
 
-    fn write_hashed(&mut self, bytes: &[u8]) -> Result<(u64, Crc)> {
-        let mut crc = Crc::default();
-        self.write_extending(bytes, &mut crc)?;
-        Ok((bytes.len() as u64, crc))
+    /// The key, if it is free.
+    fn check_key(&self, variable: &Variable<'_>) -> Result<Vec<u8>> {
+        let there = self.entries.get(variable.key());
+        let Some((whole, slice)) = partition(variable) else {
+            return match there {
+                Some(_) => Err(Error::DuplicateName {
+                    name: variable.name().into_owned(),
+                }),
+                None => self.check_slice(variable).map(|()| variable.key().to_vec()),
+            };
+        };
+        self.check_slice(variable)?;
+        let key = slice_key(variable.key(), &slice.key_extents());
+        if there.is_some_and(|entry| entry.slices.is_empty()) || self.entries.contains_key(&key) {
+            let name = format!("{}[{slice}]", variable.name());
+            return Err(Error::DuplicateName { name });
+        }
+        let differs = |entry: &BundleEntryProto| {
+            entry.dtype != variable.dtype().number() || entry.shape.as_ref() != Some(&shape_proto(whole))
+        };
+        match there.is_some_and(differs) {
+            true => Err(Error::invalid(format!(
+                "slice {slice} of `{}`: all slices of a variable need the same dtype and the same shape of the whole",
+                variable.name()
+            ))),
+            false => Ok(key),
+        }
     }
 
-    fn write_extending(&mut self, bytes: &[u8], crc: &mut Crc) -> Result<()> {
-        bytes.chunks(CHUNK).try_for_each(|chunk| {
-            crc.extend(chunk);
-            self.write(chunk)
-        })
+    /// Whether a slice has the shape that its extents say.
+    fn check_slice(&self, variable: &Variable<'_>) -> Result<()> {
+        let Some((whole, slice)) = variable.part() else {
+            return Ok(());
+        };
+        let fits = whole.is_storable() && slice.shape_in(whole).as_ref() == Some(variable.shape());
+        match fits {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "slice {slice} of `{}`, whose shape is {whole}, cannot have shape {}",
+                variable.name(),
+                variable.shape()
+            ))),
+        }
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let path = || self.storage.path(&shard_name(&self.prefix, 0, 1));
-        self.data
-            .write_all(bytes)
-            .map_err(|error| Error::io("write", path(), error))
+/// The whole and the slice, unless that is the whole: such a variable is not partitioned.
+fn partition<'v>(variable: &'v Variable<'_>) -> Option<(&'v Shape, &'v Slice)> {
+    variable.part().filter(|(whole, slice)| !slice.is_full(whole))
+}
+
+/// The checksum of a payload that has a structure, if it has it.
+fn framed(name: &str, dtype: DType, shape: &Shape, payload: &[u8]) -> Result<Crc> {
+    let count = shape.element_count().unwrap_or(u64::MAX);
+    let crc = match dtype {
+        DType::String => parse_strings(payload, count, false).map(|layout| layout.crc),
+        DType::Variant => check_variants(payload, count),
+        _ => return Err(Error::invalid(format!("variable `{name}`: {dtype} cannot be stored"))),
+    };
+    crc.map_err(|fault| {
+        Error::invalid(format!(
+            "variable `{name}`: the bytes are no {dtype} payload of shape {shape}: {} at byte {}",
+            fault.reason, fault.at
+        ))
+    })
+}
+
+fn shape_proto(shape: &Shape) -> TensorShapeProto {
+    let dim = |&size: &usize| Dim {
+        size: i64::try_from(size).unwrap_or(i64::MAX),
+    };
+    TensorShapeProto {
+        dim: shape.dims().iter().map(dim).collect(),
+    }
+}
+
+fn slice_proto(slice: &Slice) -> TensorSliceProto {
+    let extent = |(start, length): (i64, i64)| Extent {
+        start,
+        length: (length >= 0).then_some(length),
+    };
+    TensorSliceProto {
+        extent: slice.key_extents().into_iter().map(extent).collect(),
     }
 }

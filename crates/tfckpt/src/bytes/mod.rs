@@ -3,6 +3,8 @@
 mod crc;
 mod cursor;
 pub(crate) mod endian;
+mod ordered;
 
 pub(crate) use crc::{Crc, MaskedCrc};
 pub(crate) use cursor::{Cursor, put_fixed32, put_varint};
+pub(crate) use ordered::slice_key;

@@ -1,11 +1,13 @@
 //! Checkpoints as people handle them: found by path, saved by step, kept by number.
 
+mod merge;
 mod open;
 mod retention;
 mod saver;
 mod state;
 mod state_text;
 
+pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use saver::{Saved, Saver};
 pub use state::{CheckpointState, checkpoint_state, latest_checkpoint};

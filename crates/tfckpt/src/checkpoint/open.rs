@@ -2,18 +2,20 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::GLOBAL_STEP;
 use super::state::{STATE_FILE, checkpoint_state};
-use crate::bundle::{Bundle, parse_shard_name};
+use crate::bundle::{Bundle, matches, parse_shard_name};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::LocalDir;
 use crate::limits::Limits;
 use crate::suggest::nearest;
+use crate::table::MAGIC;
 
 /// A checkpoint on disk, open for reading. All reading is done through [`Bundle`], which it derefs to.
 ///
@@ -36,6 +38,7 @@ impl Checkpoint {
     /// Opens the checkpoint at `path`, which may be
     /// - a prefix, `run/model.ckpt-100`: what TensorFlow calls the path of a checkpoint;
     /// - one of its files, `run/model.ckpt-100.index`;
+    /// - a file of the V1 format, or the pattern of several, `model.ckpt-3-?????-of-00002`;
     /// - a directory with a `checkpoint` state file, for the latest one in it, or that state file;
     /// - a SavedModel's directory, or its `saved_model.pb`.
     ///
@@ -103,6 +106,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => resolve_directory(path),
         Ok(_) => resolve_file(path),
+        Err(_) if has_v1_files(path) => Ok(path.to_owned()),
         // Perhaps one of the files of a checkpoint was named, and that very file is gone.
         Err(_) => match prefix_of_file(path) {
             Some(prefix) if has_index(&prefix) => Ok(prefix),
@@ -116,9 +120,9 @@ fn resolve_directory(dir: &Path) -> Result<PathBuf> {
         let latest = state.model_checkpoint_path;
         let moved = latest.file_name().map(|name| dir.join(name));
         return match moved {
-            _ if has_index(&latest) => Ok(latest),
+            _ if checkpoint_exists(&latest) => Ok(latest),
             // The state file holds an absolute path from before the directory was moved.
-            Some(moved) if has_index(&moved) => Ok(moved),
+            Some(moved) if checkpoint_exists(&moved) => Ok(moved),
             _ => {
                 let reason = format!(
                     "its file `{STATE_FILE}` names `{}`, which is not there",
@@ -148,6 +152,7 @@ fn resolve_file(path: &Path) -> Result<PathBuf> {
     }
     match prefix_of_file(path) {
         Some(prefix) if has_index(&prefix) => Ok(prefix),
+        _ if is_table(path) => Ok(pattern_of_v1_file(path).unwrap_or(path.to_owned())),
         Some(prefix) => {
             let reason = format!("`{}` is not there", with_suffix(&prefix, ".index").display());
             Err(no_checkpoint(path, &reason))
@@ -162,6 +167,45 @@ fn prefix_of_file(path: &Path) -> Option<PathBuf> {
     let prefix = name.strip_suffix(".index").or(name.strip_suffix(".meta"));
     let prefix = prefix.or(parse_shard_name(name).map(|(prefix, ..)| prefix))?;
     Some(path.with_file_name(prefix))
+}
+
+/// Whether there is a checkpoint of this name: an index file, or files of the V1 format. It may still be damaged.
+pub(super) fn checkpoint_exists(prefix: &Path) -> bool {
+    has_index(prefix) || prefix.is_file() || has_v1_files(prefix)
+}
+
+/// Whether the name is a pattern that files of the V1 format match.
+fn has_v1_files(pattern: &Path) -> bool {
+    let Some(name) = pattern.file_name().and_then(OsStr::to_str) else {
+        return false;
+    };
+    let names = || {
+        let dir = pattern.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let entries = fs::read_dir(dir.unwrap_or(Path::new("."))).into_iter().flatten();
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+    };
+    name.contains('?') && names().any(|found| matches(name, &found))
+}
+
+/// The pattern of all files that belong with `NAME-00000-of-00002`.
+fn pattern_of_v1_file(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let (rest, of) = name.rsplit_once("-of-")?;
+    let (prefix, number) = rest.rsplit_once('-')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let pattern = format!("{prefix}-{}-of-{of}", "?".repeat(number.len()));
+    (digits(number) && digits(of)).then(|| path.with_file_name(pattern))
+}
+
+/// Whether the file ends as a table does: what a V1 checkpoint is.
+fn is_table(path: &Path) -> bool {
+    let magic = |mut file: fs::File| {
+        let mut magic = [0; 8];
+        file.seek(SeekFrom::End(-8))?;
+        file.read_exact(&mut magic)?;
+        Ok::<_, std::io::Error>(u64::from_le_bytes(magic) == MAGIC)
+    };
+    fs::File::open(path).and_then(magic).unwrap_or(false)
 }
 
 fn has_index(prefix: &Path) -> bool {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::open::with_suffix;
+use super::open::checkpoint_exists;
 use super::state_text;
 use crate::error::{Error, Result};
 
@@ -55,7 +55,7 @@ pub fn checkpoint_state(directory: impl AsRef<Path>) -> Result<Option<Checkpoint
 /// As [`checkpoint_state`].
 pub fn latest_checkpoint(directory: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     let latest = checkpoint_state(directory)?.map(|state| state.model_checkpoint_path);
-    Ok(latest.filter(|prefix| with_suffix(prefix, ".index").exists() || prefix.exists()))
+    Ok(latest.filter(|prefix| prefix.exists() || checkpoint_exists(prefix)))
 }
 
 impl CheckpointState {

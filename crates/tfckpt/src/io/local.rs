@@ -157,6 +157,12 @@ impl Write for LocalNewFile {
 }
 
 impl NewFile for LocalNewFile {
+    fn set_name(&mut self, name: &str) -> io::Result<()> {
+        check_name(name)?;
+        self.target.set_file_name(name);
+        Ok(())
+    }
+
     fn publish(mut self: Box<Self>, durability: Durability) -> io::Result<()> {
         if durability == Durability::Synced {
             self.file.sync_all()?;

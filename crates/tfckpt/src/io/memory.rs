@@ -109,6 +109,12 @@ impl Write for MemoryNewFile {
 }
 
 impl NewFile for MemoryNewFile {
+    fn set_name(&mut self, name: &str) -> io::Result<()> {
+        check_name(name)?;
+        name.clone_into(&mut self.name);
+        Ok(())
+    }
+
     fn publish(self: Box<Self>, _: Durability) -> io::Result<()> {
         self.dir.insert(self.name, self.bytes);
         Ok(())

@@ -84,6 +84,12 @@ pub trait ReadAt: std::fmt::Debug + Send + Sync {
 
 /// A file being written under a temporary name. Dropping it unpublished removes it.
 pub trait NewFile: Write + std::fmt::Debug + Send {
+    /// Changes the name that the file will get: a data file's says how many there are, which is known at the end.
+    ///
+    /// # Errors
+    /// The name is no plain file name.
+    fn set_name(&mut self, name: &str) -> io::Result<()>;
+
     /// Gives the file its name, in one step; whoever opens the name sees the old file whole or the new one whole.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //!
 //! Fields that we never use are left out: prost skips them, and a hostile file cannot make us store them.
 
+pub(crate) mod v1;
+
 use prost::Message;
 
 /// The value of the first key, `""`.

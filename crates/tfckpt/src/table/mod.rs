@@ -11,18 +11,22 @@
 //! Source: `tensorflow/core/lib/io/{format,block,block_builder,table_builder}.cc`.
 
 mod block;
+mod file;
 mod reader;
 mod writer;
 
+pub(crate) use file::{FileTable, FileTableError};
 pub(crate) use reader::Table;
 pub(crate) use writer::TableWriter;
 
 use crate::bytes::{Cursor, put_varint};
+use crate::error::TableError;
 
 const FOOTER_LEN: usize = 48;
 /// Type byte and checksum behind each block.
 const TRAILER_LEN: usize = 5;
-const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
+/// The last eight bytes of a table.
+pub(crate) const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 
 /// Where a block lies. `size` leaves out the trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,17 @@ impl Handle {
             offset: cursor.varint()?,
             size: cursor.varint()?,
         })
+    }
+
+    /// The bytes of the block with its trailer, which must lie within a file of `file_len` bytes.
+    fn checked_len(self, file_len: u64) -> Result<usize, TableError> {
+        let Handle { offset, size } = self;
+        let len = size.checked_add(TRAILER_LEN as u64);
+        let end = len.and_then(|len| offset.checked_add(len));
+        let fits = end.is_some_and(|end| end <= file_len);
+        len.filter(|_| fits)
+            .and_then(|len| usize::try_from(len).ok())
+            .ok_or(TableError::BlockOutOfRange { offset, size, file_len })
     }
 
     fn encode(self, out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::block::Entries;
-use super::{FOOTER_LEN, Handle, MAGIC, TRAILER_LEN};
+use super::{FOOTER_LEN, Handle, MAGIC};
 use crate::bytes::{Crc, Cursor, MaskedCrc};
 use crate::error::TableError;
 
@@ -28,25 +28,10 @@ impl<'a> Table<'a> {
         let (_, footer) = file
             .split_last_chunk::<FOOTER_LEN>()
             .ok_or(TableError::TooShort { len })?;
-        let (handles, magic) = footer.split_last_chunk::<8>().ok_or(TableError::TooShort { len })?;
-        let found = u64::from_le_bytes(*magic);
-        if found != MAGIC {
-            return Err(TableError::BadMagic { found });
-        }
-        let footer_at = len - FOOTER_LEN as u64;
-        let mut cursor = Cursor::new(handles);
-        let index = Handle::decode(&mut cursor)
-            .and_then(|_metaindex| Handle::decode(&mut cursor))
-            .ok_or(TableError::BadHandle { offset: footer_at })?;
-
+        let index = index_handle(footer, len)?;
         let contents = block(file, index)?;
         let mut blocks = Vec::new();
-        for_each_entry(&contents, index.offset, |_, value| {
-            let handle =
-                Handle::decode(&mut Cursor::new(value)).ok_or(TableError::BadHandle { offset: index.offset })?;
-            blocks.push(handle);
-            Ok(())
-        })?;
+        for_each_block(&contents, index.offset, |_, handle| blocks.push(handle))?;
         Ok(Table { file, blocks })
     }
 
@@ -89,7 +74,35 @@ impl<'a> Table<'a> {
     }
 }
 
-fn for_each_entry(
+/// The place of the index block, from the last bytes of a file of `len` bytes.
+pub(super) fn index_handle(footer: &[u8; FOOTER_LEN], len: u64) -> Result<Handle, TableError> {
+    let (handles, magic) = footer.split_last_chunk::<8>().ok_or(TableError::TooShort { len })?;
+    let found = u64::from_le_bytes(*magic);
+    if found != MAGIC {
+        return Err(TableError::BadMagic { found });
+    }
+    let offset = len - FOOTER_LEN as u64;
+    let mut cursor = Cursor::new(handles);
+    Handle::decode(&mut cursor)
+        .and_then(|_metaindex| Handle::decode(&mut cursor))
+        .ok_or(TableError::BadHandle { offset })
+}
+
+/// Calls `visit` with the blocks that the index block lists: a key that none of the block's is greater than, and
+/// where it lies.
+pub(super) fn for_each_block(
+    contents: &[u8],
+    offset: u64,
+    mut visit: impl FnMut(&[u8], Handle),
+) -> Result<(), TableError> {
+    for_each_entry(contents, offset, |key, value| {
+        let handle = Handle::decode(&mut Cursor::new(value)).ok_or(TableError::BadHandle { offset })?;
+        visit(key, handle);
+        Ok(())
+    })
+}
+
+pub(super) fn for_each_entry(
     contents: &[u8],
     offset: u64,
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), TableError>,
@@ -104,16 +117,15 @@ fn for_each_entry(
 
 /// The decoded contents of a block, after its checksum.
 fn block(file: &[u8], handle: Handle) -> Result<Cow<'_, [u8]>, TableError> {
+    let len = handle.checked_len(file.len() as u64)?;
+    let start = usize::try_from(handle.offset).unwrap_or(usize::MAX);
+    let stored = file.get(start..).and_then(|rest| rest.get(..len));
+    decode_block(stored.unwrap_or_default(), handle)
+}
+
+/// The decoded contents of a block that is stored, with its trailer, in these bytes.
+pub(super) fn decode_block(stored: &[u8], handle: Handle) -> Result<Cow<'_, [u8]>, TableError> {
     let Handle { offset, size } = handle;
-    let stored = usize::try_from(offset)
-        .ok()
-        .zip(usize::try_from(size).ok())
-        .and_then(|(start, len)| file.get(start..start.checked_add(len)?.checked_add(TRAILER_LEN)?))
-        .ok_or(TableError::BlockOutOfRange {
-            offset,
-            size,
-            file_len: file.len() as u64,
-        })?;
     let bad = |reason| TableError::BadBlock { offset, reason };
     let (typed, crc) = stored.split_last_chunk::<4>().ok_or(bad("no trailer"))?;
     let (&kind, contents) = typed.split_last().ok_or(bad("no trailer"))?;

@@ -1,0 +1,110 @@
+//! The index file as its entries, without looking at what they say: to write one, and to merge several.
+
+use std::collections::BTreeMap;
+use std::io::BufWriter;
+
+use prost::Message;
+
+use super::data::BUFFER;
+use super::header::{Header, read_index};
+use super::{Endianness, index_name};
+use crate::error::{EntryFault, Error, Result, TableError};
+use crate::io::{Durability, Storage};
+use crate::limits::Limits;
+use crate::proto::{BundleEntryProto, BundleHeaderProto, VersionDef};
+use crate::table::{Table, TableWriter};
+
+/// The entries of an index, by key.
+pub(crate) type Entries = BTreeMap<Vec<u8>, BundleEntryProto>;
+
+/// Writes and publishes the index of `prefix`: from then on the checkpoint exists. The data files must have their names
+/// already.
+pub(crate) fn write_index(
+    storage: &dyn Storage,
+    prefix: &str,
+    num_shards: u32,
+    entries: &Entries,
+    durability: Durability,
+) -> Result<()> {
+    let name = index_name(prefix);
+    let fails = |action| move |error| Error::io(action, storage.path(&index_name(prefix)), error);
+    let index = storage.create(&name).map_err(fails("create"))?;
+    let mut table = TableWriter::new(BufWriter::with_capacity(BUFFER, index));
+    let header = BundleHeaderProto {
+        num_shards: i32::try_from(num_shards).unwrap_or(i32::MAX),
+        endianness: 0,
+        version: Some(VersionDef {
+            producer: 1,
+            ..Default::default()
+        }),
+    };
+    let written = (|| {
+        table.add(b"", &header.encode_to_vec())?;
+        entries
+            .iter()
+            .try_for_each(|(key, entry)| table.add(key, &entry.encode_to_vec()))?;
+        table
+            .finish()?
+            .into_inner()
+            .map_err(|error| error.into_error())?
+            .publish(durability)
+    })();
+    written.map_err(fails("write"))?;
+    sync(storage, durability).map_err(fails("sync"))
+}
+
+/// Makes names that were given survive a power cut, if that is asked for.
+pub(crate) fn sync(storage: &dyn Storage, durability: Durability) -> std::io::Result<()> {
+    match durability {
+        Durability::Synced => storage.sync(),
+        Durability::Buffered => Ok(()),
+    }
+}
+
+/// An index as it is stored.
+pub(crate) struct StoredIndex {
+    pub(crate) num_shards: u32,
+    pub(crate) endianness: Endianness,
+    /// In the order of their keys.
+    pub(crate) entries: Vec<(Vec<u8>, BundleEntryProto)>,
+}
+
+/// Reads the index of `prefix`.
+pub(crate) fn read_entries(storage: &dyn Storage, prefix: &str, limits: &Limits) -> Result<StoredIndex> {
+    let name = index_name(prefix);
+    let file = read_index(storage, &name, prefix, limits)?;
+    let corrupt = |fault| Error::CorruptIndex {
+        path: storage.path(&name),
+        fault,
+    };
+    let mut header = None;
+    let mut entries = Vec::new();
+    let table = Table::open(&file).map_err(corrupt)?;
+    let visited = table.for_each(|key, value| {
+        if header.is_none() {
+            header = Some(Header::parse(key, value)?);
+            return Ok(());
+        }
+        entries.push((key.to_vec(), BundleEntryProto::decode(value)));
+        Ok(())
+    });
+    visited.map_err(corrupt)?;
+    let header = header.ok_or_else(|| {
+        corrupt(TableError::NoHeader {
+            reason: "the table is empty",
+        })
+    })?;
+    let parsed = entries.into_iter().map(|(key, entry)| match entry {
+        Ok(entry) => Ok((key, entry)),
+        Err(_) => Err(Error::CorruptEntry {
+            path: storage.path(&name),
+            name: String::from_utf8_lossy(&key).into_owned(),
+            fault: EntryFault::Unparsable,
+        }),
+    });
+    Ok(StoredIndex {
+        num_shards: header.num_shards,
+        endianness: header.endianness,
+        entries: parsed.collect::<Result<_>>()?,
+    })
+}
