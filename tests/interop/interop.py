@@ -97,36 +97,73 @@ def random_variables(random):
     return dict(sorted(variables.items()))
 
 
-def write_ours(variables, prefix, folder):
+def random_ranges(random, dim, pieces):
+    """A dimension cut into so many ranges."""
+    cuts = sorted(random.choice(np.arange(1, dim), min(pieces, dim) - 1, replace=False)) if dim > 1 else []
+    return list(zip([0, *cuts], [*cuts, dim]))
+
+
+def shape_and_slice(shape, ranges):
+    """The text that SaveV2 and RestoreV2 take for a slice; a whole dimension is `-` in one writer in two."""
+    dims = [f"{start},{stop - start}" for start, stop in ranges]
+    return " ".join(map(str, shape)) + " " + ":".join(dims)
+
+
+def partitioned(random, name, dtype, array):
+    """The stored parts of a variable: all of it, or now and then the pieces of a grid, in any order."""
+    if array.ndim == 0 or array.size < 2 or random.random() < .7:
+        return [(name, dtype, array, "")]
+    axes = [random_ranges(random, dim, int(random.integers(1, 4))) for dim in array.shape]
+    grid = [[]]
+    for axis in axes:
+        grid = [[*prefix, cut] for prefix in grid for cut in axis]
+    if len(grid) == 1:
+        return [(name, dtype, array, "")]
+    random.shuffle(grid)
+    return [(name, dtype, array[tuple(slice(*map(int, cut)) for cut in piece)].copy(), shape_and_slice(array.shape, piece))
+            for piece in grid]
+
+
+def whole_parts(variables):
+    return [(name, dtype, array, "") for name, (dtype, array) in variables.items()]
+
+
+def write_ours(parts, prefix, folder, max_shard_bytes=2**62):
     specs = []
-    for name, (dtype, array) in variables.items():
+    for name, dtype, array, part in parts:
         spec = {"name_hex": name.hex(), "dtype": dtype, "shape": list(array.shape)}
         if dtype == "string":
             spec["strings_hex"] = [element.hex() for element in array.reshape(-1)]
         else:
             spec["bytes_hex"] = on_disk(array, dtype).hex()
+        if part:
+            spec["shape_and_slice"] = part
         specs.append(spec)
     path = folder / "spec.json"
     path.write_text(json.dumps(specs))
-    peer("write", path, prefix)
+    peer("write", path, prefix, max_shard_bytes)
 
 
-def write_theirs(variables, prefix):
-    tensors = [tf.constant(array, dtype=tf.as_dtype(dtype)) for dtype, array in variables.values()]
-    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=list(variables), shape_and_slices=[""] * len(variables),
-                      tensors=tensors)
+def write_theirs(parts, prefix):
+    tensors = [tf.constant(array, dtype=tf.as_dtype(dtype)) for _, dtype, array, _ in parts]
+    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=[name for name, *_ in parts],
+                      shape_and_slices=[part for *_, part in parts], tensors=tensors)
 
 
 def read_theirs(prefix, variables):
-    dtypes = [tf.as_dtype(dtype) for dtype, _ in variables.values()]
-    return tf.raw_ops.RestoreV2(prefix=str(prefix), tensor_names=list(variables),
-                                shape_and_slices=[""] * len(variables), dtypes=dtypes)
+    """What RestoreV2 gives, for variables by name, or for parts."""
+    parts = [(name, dtype, "") for name, (dtype, _) in variables.items()] if isinstance(variables, dict) else variables
+    return tf.raw_ops.RestoreV2(prefix=str(prefix), tensor_names=[name for name, *_ in parts],
+                                shape_and_slices=[part for *_, part in parts],
+                                dtypes=[tf.as_dtype(dtype) for _, dtype, _ in parts])
 
 
 def same(dtype, expected, found):
     found = found.numpy()
     if dtype == "string":
-        return expected.shape == np.shape(found) and list(expected.reshape(-1)) == list(np.reshape(found, -1))
+        # A scalar comes as `bytes`, of which NumPy would cut off zeros at the end.
+        elements = [found] if isinstance(found, bytes) else list(found.reshape(-1))
+        return expected.shape == np.shape(found) and list(expected.reshape(-1)) == elements
     return expected.shape == found.shape and on_disk(expected, dtype) == on_disk(found, dtype)
 
 
@@ -153,7 +190,22 @@ def described(dumped, variables):
     return True
 
 
-# --- the checks -----------------------------------------------------------------------------------------------------
+# Of other dtypes TensorFlow reads single slices alone.
+ASSEMBLED = {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", "complex64", "complex128",
+             "bfloat16", "qint8", "quint8", "qint32", "int4", "uint4"}
+
+
+def read_by_tensorflow(prefix, variables, parts):
+    """Whether TensorFlow reads all of it bit for bit: whole variables, where it can, and otherwise slice by slice."""
+    in_slices = {name for name, _, _, part in parts if part}
+    wanted = [(name, dtype, "", array) for name, (dtype, array) in variables.items()
+              if name not in in_slices or dtype in ASSEMBLED]
+    wanted += [(name, dtype, part, array) for name, dtype, array, part in parts if part]
+    found = read_theirs(prefix, [(name, dtype, part) for name, dtype, part, _ in wanted])
+    return all(same(dtype, array, tensor) for (_, dtype, _, array), tensor in zip(wanted, found))
+
+
+# --- bundles --------------------------------------------------------------------------------------------------------
 
 def bundles(folder, seed, count):
     """The same variables through TensorFlow and through us: each reads the other, and the files are the same."""
@@ -167,14 +219,120 @@ def bundles(folder, seed, count):
         if i == 1:  # an index of several blocks
             variables = {b"v/%06d/" % n + b"x" * 60: ("float32", random_array(random, "float32", (1,)))
                          for n in range(4000)}
-        ours, theirs = folder / f"ours-{i}", folder / f"theirs-{i}"
-        write_ours(variables, ours, folder)
-        write_theirs(variables, theirs)
-        read = read_theirs(ours, variables)
-        good = all(same(dtype, array, found) for (dtype, array), found in zip(variables.values(), read))
-        check(f"seed {seed} bundle {i}: TensorFlow reads ours bit for bit", good)
+        parts = [part for name, (dtype, array) in variables.items() for part in partitioned(random, name, dtype, array)]
+        ours, theirs, sharded = folder / f"ours-{i}", folder / f"theirs-{i}", folder / f"sharded-{i}"
+        write_ours(parts, ours, folder)
+        write_theirs(parts, theirs)
+        check(f"seed {seed} bundle {i}: TensorFlow reads ours bit for bit", read_by_tensorflow(ours, variables, parts))
         check(f"seed {seed} bundle {i}: we read TensorFlow's bit for bit", described(peer("dump", theirs), variables))
         check(f"seed {seed} bundle {i}: the files are byte-identical", same_files(ours, theirs))
+        if i % 5 == 0:
+            write_ours(parts, sharded, folder, max_shard_bytes=int(random.integers(1, 20000)))
+            check(f"seed {seed} bundle {i}: TensorFlow reads ours in several data files",
+                  read_by_tensorflow(sharded, variables, parts))
+            parts_of_variables(f"seed {seed} bundle {i}", folder, random, theirs, variables)
+        for path in folder.glob(f"*-{i}.*"):
+            path.unlink()
+
+
+def parts_of_variables(what, folder, random, prefix, variables):
+    """Any region of a variable, however it is stored, as RestoreV2 reads it."""
+    wanted = []
+    for name, (dtype, array) in variables.items():
+        if dtype in ASSEMBLED and array.ndim > 0 and array.size > 0:
+            starts = [int(random.integers(0, dim)) for dim in array.shape]
+            ranges = [(start, int(random.integers(start + 1, dim + 1))) for start, dim in zip(starts, array.shape)]
+            wanted.append((name, dtype, shape_and_slice(array.shape, ranges)))
+    if not wanted:
+        return
+    path = folder / "parts.json"
+    path.write_text(json.dumps([{"name_hex": name.hex(), "shape_and_slice": part} for name, _, part in wanted]))
+    theirs = [hashlib.sha256(on_disk(tensor.numpy(), dtype)).hexdigest()
+              for (_, dtype, _), tensor in zip(wanted, read_theirs(prefix, wanted))]
+    check(f"{what}: parts of variables are read as RestoreV2 reads them", peer("parts", prefix, path) == theirs)
+
+
+def merges(folder, seed):
+    """Shards that TensorFlow wrote, merged by TensorFlow and by us."""
+    for i in range(6):
+        random = np.random.default_rng([seed, 1000 + i])
+        variables = random_variables(random)
+        parts = [part for name, (dtype, array) in variables.items() for part in partitioned(random, name, dtype, array)]
+        owner = random.integers(0, 3, len(parts))
+        shards = [[part for part, shard in zip(parts, owner) if shard == n] for n in range(3)]
+        shards = [shard for shard in shards if shard]
+        directory = folder / f"merge-{i}"
+        for side in ("ours", "theirs"):
+            (directory / side).mkdir(parents=True)
+            for n, shard in enumerate(shards):
+                write_theirs(shard, directory / side / "m_temp" / f"part-{n:05}-of-{len(shards):05}")
+        prefixes = {side: [str(directory / side / "m_temp" / f"part-{n:05}-of-{len(shards):05}")
+                           for n in range(len(shards))] for side in ("ours", "theirs")}
+        tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=prefixes["theirs"],
+                                      destination_prefix=str(directory / "theirs" / "m"))
+        peer("merge", directory / "ours" / "m", *prefixes["ours"])
+        files = {side: {path.name: path.read_bytes() for path in (directory / side).iterdir()}
+                 for side in ("ours", "theirs")}
+        check(f"seed {seed} merge {i}: our merge gives the files of MergeV2Checkpoints", files["ours"] == files["theirs"],
+              [sorted(names) for names in files.values()])
+
+
+V1 = ["float32", "float64", "int32", "uint8", "int16", "int8", "uint16", "int64", "bool", "complex64", "complex128",
+      "float16", "string"]
+
+
+def old_format(folder, seed):
+    """Files of the V1 format, single, partitioned and sharded, as TensorFlow still writes them."""
+    for i in range(20):
+        random = np.random.default_rng([seed, 2000 + i])
+        variables = {name: (dtype, array) for name, (dtype, array) in random_variables(random).items() if dtype in V1}
+        variables[b"always"] = ("float32", random_array(random, "float32", (3, 4)))
+        parts = [part for name, (dtype, array) in sorted(variables.items())
+                 for part in partitioned(random, name, dtype, array)]
+        shards = [parts[0::2], parts[1::2]] if i % 3 == 0 and len(parts) > 1 else [parts]
+        pattern = folder / f"v1-{i}"
+        for n, shard in enumerate(shards):
+            name = f"{pattern}-{n:05}-of-{len(shards):05}" if len(shards) > 1 else pattern
+            full = [part or " ".join(map(str, (*array.shape, ":".join("-" * array.ndim)))) for _, _, array, part in shard]
+            full = [text if array.ndim else "" for text, (_, _, array, _) in zip(full, shard)]
+            tf.raw_ops.SaveSlices(filename=str(name), tensor_names=[name for name, *_ in shard], shapes_and_slices=full,
+                                  data=[tf.constant(array, dtype=tf.as_dtype(dtype)) for _, dtype, array, _ in shard])
+        path = f"{pattern}-?????-of-{len(shards):05}" if len(shards) > 1 else pattern
+        check(f"seed {seed} V1 file {i}: we read it bit for bit",
+              described(peer("dump", path), dict(sorted(variables.items()))))
+
+
+# What a broken file may be to us, by TensorFlow's class for it.
+CLASSES = {"DataLossError": {"Corrupt", "Unsupported"}, "OutOfRangeError": {"Corrupt"}, "NotFoundError": {"NotFound", "Corrupt"},
+           "InvalidArgumentError": {"Corrupt", "Unsupported"}, "InternalError": {"Corrupt"}}
+# Where we differ on purpose: TensorFlow finds fewer variables in these, or none, and says nothing of the damage; and
+# one whose dtype was changed to another of the same size it takes by what the caller asks for.
+STRICTER = {"entry_dtype_int32"}
+
+
+def broken_files():
+    """The damaged fixtures through RestoreV2 and through us: whatever fails there fails here, with an error of a class
+    that fits."""
+    fixtures = ROOT / "tests" / "fixtures" / "corrupt"
+    cases = json.loads((fixtures / "expected.json").read_text())["cases"]
+    kinds = {"s": tf.string, "x": tf.float32, "y": tf.int64}
+    for case in sorted(cases):
+        prefix = fixtures / case / "m"
+        ours = dict(zip(kinds, peer("outcomes", prefix, *kinds)))
+        for name, dtype in kinds.items():
+            try:
+                tf.raw_ops.RestoreV2(prefix=str(prefix), tensor_names=[name], shape_and_slices=[""], dtypes=[dtype])
+                theirs = "OK"
+            except tf.errors.OpError as error:
+                theirs = type(error).__name__
+            fits = ours[name] == "OK" if theirs == "OK" else ours[name] in CLASSES[theirs]
+            # An index that is broken in one place is broken for every variable.
+            stricter = theirs == "OK" and ours[name] == "Corrupt" or case in STRICTER
+            check(f"broken file {case}: {name} is {theirs} to TensorFlow, {ours[name]} to us", fits or stricter)
+
+
+# --- savers ---------------------------------------------------------------------------------------------------------
+
 
 
 def saver_graph(variables):
@@ -204,7 +362,7 @@ def savers(folder):
     kinds = ["float32", "float64", "float16", "int32", "int64", "uint8", "bool"]
     variables = {f"scope/{kind}": (kind, random_array(random, kind, (3, 4))) for kind in kinds}
     prefix = folder / "restore-me"
-    write_ours({name.encode(): value for name, value in variables.items()}, prefix, folder)
+    write_ours(whole_parts({name.encode(): value for name, value in variables.items()}), prefix, folder)
     arrays = {name: array for name, (_, array) in variables.items()}
     check("Saver().restore into a graph of our names", equal(arrays, restored(prefix, arrays)))
 
@@ -324,7 +482,7 @@ def frameworks(folder):
     images, labels = digits()
     expected = json.loads((DIGITS / "expected.json").read_text())["saver"]
     batches = folder / "batches"
-    write_theirs({b"images": ("float32", images[:1500]), b"labels": ("int32", labels[:1500])}, batches)
+    write_theirs(whole_parts({b"images": ("float32", images[:1500]), b"labels": ("int32", labels[:1500])}), batches)
     for framework in ("burn", "candle"):
         directory = folder / framework
         directory.mkdir()
@@ -366,12 +524,14 @@ def examples(folder):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--seed", type=int, default=int.from_bytes(__import__("os").urandom(3), "big"))
-    args.add_argument("--bundles", type=int, default=60)
+    args.add_argument("--bundles", type=int, default=500)
     args = args.parse_args()
     print(f"TensorFlow {tf.__version__}, seed {args.seed}", flush=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tfckpt-interop-"))
     try:
-        parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "savers": lambda: savers(folder),
+        parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "merges": lambda: merges(folder, args.seed),
+                 "V1 files": lambda: old_format(folder, args.seed), "broken files": broken_files,
+                 "savers": lambda: savers(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "examples": lambda: examples(folder)}
         for name, part in parts.items():

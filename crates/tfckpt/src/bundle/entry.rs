@@ -101,7 +101,12 @@ impl VariableInfo {
             size: size.map_or(0, |(size, count)| count.saturating_mul(size as u64)),
             crc: None,
             shape,
-            pieces: pieces.into(),
+            // The default shares one empty slice, where a conversion would allocate one for every variable.
+            pieces: if pieces.is_empty() {
+                Arc::default()
+            } else {
+                pieces.into()
+            },
         }
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tfckpt::io::LocalDir;
-use tfckpt::{BundleWriter, Checkpoint, DType, Saver, Variable};
+use tfckpt::{BundleWriter, Checkpoint, DType, Error, Saver, Shape, Slice, Variable, merge_checkpoints};
 
 /// A variable on its way to or from Python. Names and bytes are hexadecimal, so that any of them can be told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,13 +22,16 @@ struct Spec {
     /// The elements of a `string` variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     strings_hex: Option<Vec<String>>,
+    /// Of one slice of a partitioned variable, whose own shape then is the slice's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shape_and_slice: Option<String>,
     /// Instead of the bytes, when describing a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
 }
 
-/// Writes the variables of a JSON file, in their order.
-pub(crate) fn write(spec: &str, prefix: &str) -> Result<()> {
+/// Writes the variables of a JSON file, in their order, into data files of at most so many bytes.
+pub(crate) fn write(spec: &str, prefix: &str, max_shard_bytes: u64) -> Result<()> {
     let specs: Vec<Spec> = serde_json::from_slice(&std::fs::read(spec)?)?;
     let prefix = Path::new(prefix);
     let storage = Arc::new(LocalDir::create(prefix.parent().context("a prefix with a directory")?)?);
@@ -36,7 +39,7 @@ pub(crate) fn write(spec: &str, prefix: &str) -> Result<()> {
         .file_name()
         .and_then(|name| name.to_str())
         .context("a prefix with a name")?;
-    let mut writer = BundleWriter::create(storage, name)?;
+    let mut writer = BundleWriter::create(storage, name)?.with_max_shard_bytes(max_shard_bytes);
     for spec in &specs {
         let name = hex::decode(&spec.name_hex)?;
         let shape = spec.shape.clone();
@@ -51,7 +54,13 @@ pub(crate) fn write(spec: &str, prefix: &str) -> Result<()> {
             }
             _ => bail!("a variable has either bytes or strings"),
         };
-        writer.add(variable)?;
+        writer.add(match &spec.shape_and_slice {
+            Some(text) => {
+                let (whole, slice) = Slice::parse_shape_and_slice(text)?;
+                variable.slice_of(whole, slice)
+            }
+            None => variable,
+        })?;
     }
     let written = writer.finish()?;
     println!(
@@ -72,6 +81,7 @@ pub(crate) fn dump(path: &str) -> Result<()> {
             shape: info.shape().dims().to_vec(),
             bytes_hex: None,
             strings_hex: None,
+            shape_and_slice: None,
             sha256: None,
         };
         match info.dtype() {
@@ -83,6 +93,51 @@ pub(crate) fn dump(path: &str) -> Result<()> {
         specs.push(spec);
     }
     println!("{}", serde_json::to_string(&specs)?);
+    Ok(())
+}
+
+/// Which part of which variable.
+#[derive(Debug, Deserialize)]
+struct Part {
+    name_hex: String,
+    shape_and_slice: String,
+}
+
+/// Reads the parts of variables that a JSON file names.
+pub(crate) fn parts(path: &str, parts: &str) -> Result<()> {
+    let checkpoint = Checkpoint::open(path)?;
+    let parts: Vec<Part> = serde_json::from_slice(&std::fs::read(parts)?)?;
+    let read = |part: &Part| -> Result<String> {
+        let (whole, slice) = Slice::parse_shape_and_slice(&part.shape_and_slice)?;
+        let name = hex::decode(&part.name_hex)?;
+        let stored: &Shape = checkpoint.variable(&name)?.shape();
+        anyhow::ensure!(*stored == whole, "{stored} is stored");
+        Ok(hex::encode(Sha256::digest(checkpoint.read_slice_bytes(&name, &slice)?)))
+    };
+    let hashes = parts.iter().map(read).collect::<Result<Vec<String>>>()?;
+    println!("{}", serde_json::to_string(&hashes)?);
+    Ok(())
+}
+
+/// Merges checkpoints.
+pub(crate) fn merge(destination: &str, parts: &[&str]) -> Result<()> {
+    let merged = merge_checkpoints(parts, destination)?;
+    println!("{}", serde_json::json!({ "num_shards": merged.num_shards }));
+    Ok(())
+}
+
+/// What becomes of reading each of these variables: `OK`, or the kind of the error.
+pub(crate) fn outcomes(path: &str, names: &[&str]) -> Result<()> {
+    let kind = |error: Error| format!("{:?}", error.kind());
+    let outcome = |checkpoint: &Checkpoint, name: &str| match checkpoint.read_bytes(name) {
+        Ok(_) => "OK".to_owned(),
+        Err(error) => kind(error),
+    };
+    let outcomes: Vec<String> = match Checkpoint::open(path) {
+        Ok(checkpoint) => names.iter().map(|name| outcome(&checkpoint, name)).collect(),
+        Err(error) => vec![kind(error); names.len()],
+    };
+    println!("{}", serde_json::to_string(&outcomes)?);
     Ok(())
 }
 

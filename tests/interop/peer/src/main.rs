@@ -12,13 +12,17 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        ["write", spec, prefix] => codec::write(spec, prefix),
+        ["write", spec, prefix, max_shard_bytes] => codec::write(spec, prefix, max_shard_bytes.parse()?),
         ["dump", path] => codec::dump(path),
+        ["parts", path, parts] => codec::parts(path, parts),
+        ["merge", destination, parts @ ..] => codec::merge(destination, parts),
+        ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
         ["burn", directory, data, until] => burn_run::train(directory, &Digits::read(data)?, until.parse()?),
         ["candle", directory, data, until] => candle_run::train(directory, &Digits::read(data)?, until.parse()?),
         _ => bail!(
-            "usage: write SPEC PREFIX | dump PATH | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
+            "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
+             outcomes PATH NAME... | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
         ),
     }
 }
