@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use crate::bytes::MaskedCrc;
+use crate::bytes::{Crc, MaskedCrc};
 use crate::dtype::DType;
 use crate::error::EntryFault;
 use crate::proto::{BundleEntryProto, TensorSliceProto};
@@ -76,6 +76,11 @@ impl VariableInfo {
     /// V1 format, which has checksums of blocks only.
     pub fn crc32c(&self) -> Option<u32> {
         self.crc.map(|crc| crc.unmasked().value())
+    }
+
+    /// The CRC32C of its bytes, for what has one.
+    pub(super) fn crc(&self) -> Crc {
+        self.crc.map(MaskedCrc::unmasked).unwrap_or_default()
     }
 
     /// The slices that a partitioned variable is stored in, in the order of the index; none for one that is stored

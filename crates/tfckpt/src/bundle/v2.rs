@@ -292,8 +292,8 @@ impl Shards {
     }
 
     fn compare(&self, info: &VariableInfo, computed: Crc) -> Result<()> {
-        let stored = info.crc32c().unwrap_or_default();
-        if computed.value() == stored {
+        let stored = info.crc();
+        if computed.agrees_with(stored) {
             return Ok(());
         }
         Err(Error::Checksum {
@@ -301,7 +301,7 @@ impl Shards {
             name: info.name().into_owned(),
             offset: info.offset(),
             size: info.size(),
-            stored,
+            stored: stored.value(),
             computed: computed.value(),
         })
     }

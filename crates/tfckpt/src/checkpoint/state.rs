@@ -40,8 +40,7 @@ pub fn checkpoint_state(directory: impl AsRef<Path>) -> Result<Option<Checkpoint
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", path, error)),
     };
-    let fault = |(line, reason)| Error::StateFile { path, line, reason };
-    let mut state = CheckpointState::parse(&bytes).map_err(fault)?;
+    let mut state = CheckpointState::parse(&bytes, &path)?;
     let join = |path: &mut PathBuf| *path = directory.join(&path);
     join(&mut state.model_checkpoint_path);
     state.all_model_checkpoint_paths.iter_mut().for_each(join);
@@ -68,8 +67,21 @@ impl CheckpointState {
         }
     }
 
-    /// Parses the text of a state file. Paths stay as they are written there. An error is the line and what is wrong.
-    fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
+    /// Parses the text of a state file, which lies at `path`. Paths in it stay as they are written there.
+    ///
+    /// # Errors
+    /// [`Error::StateFile`] with the line, and what is wrong there.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
+        let fault = |(line, reason)| Error::StateFile {
+            path: path.to_owned(),
+            line,
+            reason,
+        };
+        Self::parse_text(text).map_err(fault)
+    }
+
+    /// An error is the line and what is wrong.
+    fn parse_text(bytes: &[u8]) -> Result<Self, (usize, String)> {
         let mut state = CheckpointState::default();
         for field in state_text::fields(bytes)? {
             let line = field.line;
@@ -132,13 +144,13 @@ mod tests {
             "all_model_checkpoint_timestamps: 1795399786.0961916\n",
             "last_preserved_timestamp: 1700018000.0\n",
         );
-        let state = CheckpointState::parse(manager.as_bytes()).unwrap();
+        let state = CheckpointState::parse_text(manager.as_bytes()).unwrap();
         assert_eq!(state.to_text().unwrap(), manager);
     }
 
     #[test]
     fn a_state_without_a_newest_checkpoint_is_an_error() {
-        assert!(CheckpointState::parse(b"").is_err());
-        assert!(CheckpointState::parse(b"all_model_checkpoint_paths: \"a\"").is_err());
+        assert!(CheckpointState::parse_text(b"").is_err());
+        assert!(CheckpointState::parse_text(b"all_model_checkpoint_paths: \"a\"").is_err());
     }
 }

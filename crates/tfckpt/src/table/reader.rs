@@ -131,7 +131,7 @@ pub(super) fn decode_block(stored: &[u8], handle: Handle) -> Result<Cow<'_, [u8]
     let (&kind, contents) = typed.split_last().ok_or(bad("no trailer"))?;
 
     let (stored_crc, computed) = (MaskedCrc(u32::from_le_bytes(*crc)).unmasked(), Crc::of(typed));
-    if stored_crc != computed {
+    if !stored_crc.agrees_with(computed) {
         let (stored, computed) = (stored_crc.value(), computed.value());
         return Err(TableError::BlockChecksum {
             offset,
