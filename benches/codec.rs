@@ -21,6 +21,9 @@ const LARGE: (usize, usize) = (16, 1 << 20);
 /// 20,000 variables of 1 KiB.
 const SMALL: (usize, usize) = (20_000, 256);
 
+/// 100,000 variables of one element.
+const MANY: (usize, usize) = (100_000, 1);
+
 fn bytes((variables, elements): (usize, usize)) -> BytesCount {
     BytesCount::new(variables * elements * 4)
 }
@@ -75,11 +78,15 @@ fn verify_all(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     });
 }
 
-#[divan::bench(args = [SMALL], sample_count = 20)]
+/// Opens and lists.
+#[divan::bench(args = [SMALL, MANY], sample_count = 20)]
 fn open(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     save(dir.path(), shape, Durability::Buffered);
     bencher
         .counter(ItemsCount::new(shape.0))
-        .bench_local(|| Checkpoint::open(dir.path()).expect("it opens"));
+        .bench_local(|| {
+            let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
+            divan::black_box(checkpoint.variables().map(|info| info.name().len()).sum::<usize>())
+        });
 }

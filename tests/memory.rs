@@ -55,4 +55,14 @@ fn saving_needs_one_tensor_and_restoring_needs_one_copy() {
     assert!(peak <= MIB, "reading in place took {} KiB", peak / 1024);
     let (peak, ()) = peak_of(|| checkpoint.verify(info).unwrap());
     assert!(peak <= MIB, "verifying took {} KiB", peak / 1024);
+
+    // The list of many variables.
+    let many = dir.path().join("many");
+    let value = [1.0f32];
+    let variables = (0..100_000).map(|i| Variable::new(format!("model/layer_{i}/dense/kernel"), [1], &value));
+    Saver::new(&many).save(variables, 1).unwrap();
+    let (peak, checkpoint) = peak_of(|| Checkpoint::open(&many).unwrap());
+    assert_eq!(checkpoint.variables().len(), 100_001);
+    assert!(peak <= 64 * MIB, "opening 100,000 variables took {} MiB", peak / MIB);
+    println!("opening 100,000 variables took {} MiB", peak / MIB);
 }
