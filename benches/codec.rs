@@ -83,10 +83,8 @@ fn verify_all(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
 fn open(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     save(dir.path(), shape, Durability::Buffered);
-    bencher
-        .counter(ItemsCount::new(shape.0))
-        .bench_local(|| {
-            let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
-            divan::black_box(checkpoint.variables().map(|info| info.name().len()).sum::<usize>())
-        });
+    bencher.counter(ItemsCount::new(shape.0)).bench_local(|| {
+        let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
+        divan::black_box(checkpoint.variables().map(|info| info.name().len()).sum::<usize>())
+    });
 }

@@ -304,7 +304,7 @@ fn wrong_usage_exits_with_2_and_helps() {
     tfckpt(&["latst", "x"]).exits(2).says(&["latest"]);
     tfckpt(&["ls"]).exits(2).says(&["Usage: tfckpt ls"]);
     tfckpt::<&str>(&[]).exits(2).says(&["Examples:"]);
-    tfckpt(&["convert", "a", "b"]).exits(2).says(&["neither name"]);
+    tfckpt(&["convert", "a", "b"]).exits(3).says(&["no checkpoint at `a`"]);
     tfckpt(&["convert", "a.safetensors", "b.safetensors"])
         .exits(2)
         .says(&["both names"]);

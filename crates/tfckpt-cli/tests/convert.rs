@@ -270,3 +270,39 @@ fn safetensors_file(dir: &TempDir, header: &str, data: &[u8]) -> String {
     fs::write(&path, file).unwrap();
     path
 }
+
+#[test]
+fn old_files_and_slices_become_whole_variables_of_the_format_of_today() {
+    for source in [
+        "v1/model.ckpt-12",
+        "v1_sharded",
+        "sliced_2d/a",
+        "tf2_misc_trackables/c-1",
+        "crafted_big_endian/a",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, path) = (fixture(source), in_dir(&dir, "m"));
+        let theirs = tfckpt::Checkpoint::open(&source).unwrap();
+        tfckpt(&["convert", &source, &path, "--max-shard-bytes", "64"]).exits(0);
+        let ours = tfckpt::Checkpoint::open(&path).unwrap();
+        assert_eq!(ours.format(), tfckpt::Format::V2);
+        assert_eq!(ours.variables().len(), theirs.variables().len(), "{source}");
+        for info in theirs.variables() {
+            let copy = ours.variable(info.key()).unwrap();
+            assert_eq!(
+                (copy.dtype(), copy.shape(), copy.slices().len()),
+                (info.dtype(), info.shape(), 0)
+            );
+            let bytes = theirs.read_bytes(info.key()).unwrap();
+            assert!(
+                ours.read_bytes(info.key()).unwrap() == bytes,
+                "{source}: {}",
+                info.name()
+            );
+        }
+        // What is replaced leaves no data files behind.
+        tfckpt(&["convert", &source, &path]).exits(2).says(&["--force"]);
+        tfckpt(&["convert", &source, &path, "--force"]).exits(0);
+        assert_eq!(names_in(dir.path()), ["m.data-00000-of-00001", "m.index"], "{source}");
+    }
+}

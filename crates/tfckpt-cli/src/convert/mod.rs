@@ -1,6 +1,8 @@
-//! `tfckpt convert`: between safetensors and TensorFlow, names and bytes unchanged.
+//! `tfckpt convert`: between safetensors and TensorFlow, and from any TensorFlow format to that of today; names and
+//! bytes unchanged.
 
 mod dtypes;
+mod rewrite;
 mod source;
 mod target;
 mod to_safetensors;
@@ -8,28 +10,33 @@ mod to_tensorflow;
 
 use std::path::{Path, PathBuf};
 
+use target::Target;
+use tfckpt::BundleWriter;
+
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::text::count;
 
-/// Convert between TensorFlow and safetensors, names and bytes unchanged
+/// Convert between TensorFlow and safetensors, or from one TensorFlow checkpoint to another
 ///
-/// What ends in `.safetensors` is one, anything else is the prefix of a TensorFlow checkpoint. One variable at a time
-/// is in memory. The destination appears whole, or not at all.
+/// What ends in `.safetensors` is one, anything else is the prefix of a TensorFlow checkpoint. Names and bytes stay as
+/// they are; what TensorFlow before 0.12 wrote, and variables in slices, become whole variables of the format of today.
+/// One variable at a time is in memory. The destination appears whole, or not at all.
 #[derive(Debug, clap::Args)]
 #[command(
     help_template = crate::HELP,
     before_help = "Examples:
   tfckpt convert run/model.ckpt-100 model.safetensors
   tfckpt convert run model.safetensors               the latest checkpoint in run
-  tfckpt convert model.safetensors out/model.ckpt    writes out/model.ckpt.index and its data file",
+  tfckpt convert model.safetensors out/model.ckpt    writes out/model.ckpt.index and its data file
+  tfckpt convert old/model.ckpt-7 out/model.ckpt     one whole checkpoint out of slices or old files",
     after_help = crate::EXIT_CODES
 )]
 pub(crate) struct Args {
     /// Checkpoint (prefix, directory, …) or .safetensors file
     #[arg(value_name = "SRC")]
     source: PathBuf,
-    /// The other of the two
+    /// .safetensors file, or prefix of the checkpoint to write
     #[arg(value_name = "DST")]
     destination: PathBuf,
     /// Replace the destination if it exists
@@ -38,6 +45,9 @@ pub(crate) struct Args {
     /// Leave out variables that the other format cannot hold (strings, …) and name them, instead of refusing
     #[arg(long)]
     skip_unsupported: bool,
+    /// The most bytes of one data file of a checkpoint; a variable is never divided
+    #[arg(long, value_name = "N")]
+    max_shard_bytes: Option<u64>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -48,10 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             Exit::Usage,
             "both names end in `.safetensors`: one must be the prefix of a TensorFlow checkpoint, such as `out/model.ckpt`",
         )),
-        (false, false) => Err(Failure::new(
-            Exit::Usage,
-            "neither name ends in `.safetensors`: one must, the other is the prefix of a TensorFlow checkpoint",
-        )),
+        (false, false) => rewrite::run(args),
     }
 }
 
@@ -87,6 +94,15 @@ impl Args {
             "`{source}` has {number} that {format} cannot hold; convert the others with `--skip-unsupported`:{lines}"
         );
         Err(Failure::new(Exit::Unsupported, text))
+    }
+
+    /// A writer of the destination.
+    fn writer(&self, target: &Target) -> Result<BundleWriter, Failure> {
+        let writer = BundleWriter::create(target.storage.clone(), &target.name)?;
+        Ok(match self.max_shard_bytes {
+            Some(bytes) => writer.with_max_shard_bytes(bytes),
+            None => writer,
+        })
     }
 
     /// Tells a person at a terminal what was done.

@@ -63,9 +63,9 @@ impl Target {
     }
 
     /// Removes data files of the replaced checkpoint that the new one has not overwritten. They belong to nothing.
-    pub(super) fn remove_old_shards(&self) -> Result<(), Failure> {
-        let written = format!("{}.data-00000-of-00001", self.name);
-        for name in self.old_shards.iter().filter(|name| **name != written) {
+    pub(super) fn remove_old_shards(&self, num_shards: u32) -> Result<(), Failure> {
+        let written = format!("-of-{num_shards:05}");
+        for name in self.old_shards.iter().filter(|name| !name.ends_with(&written)) {
             match self.storage.remove(name) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Failure::io("remove", &self.storage.path(name), error));

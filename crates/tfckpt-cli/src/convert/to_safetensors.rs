@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// A damaged index must not pass for a smaller checkpoint.
-fn refuse_faults(checkpoint: &Checkpoint) -> Result<(), Failure> {
+pub(super) fn refuse_faults(checkpoint: &Checkpoint) -> Result<(), Failure> {
     let lines: String = checkpoint
         .faults()
         .map(|(key, fault)| format!("\n  {}: {fault}", String::from_utf8_lossy(key)))

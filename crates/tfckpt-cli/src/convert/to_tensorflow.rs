@@ -1,7 +1,7 @@
 //! safetensors to TensorFlow.
 
 use safetensors::tensor::TensorInfo;
-use tfckpt::{BundleWriter, DType, Variable};
+use tfckpt::{DType, Variable};
 
 use super::source::Source;
 use super::target::Target;
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let len = |info: &TensorInfo| (info.data_offsets.1 - info.data_offsets.0) as u64;
     let bar = output::progress(variables.iter().map(|(.., info)| len(info)).sum());
     // Dropped on any error, the unfinished checkpoint vanishes.
-    let mut writer = BundleWriter::create(target.storage.clone(), &target.name)?;
+    let mut writer = args.writer(&target)?;
     for (name, dtype, info) in &variables {
         let variable = Variable::deferred(name.as_str(), *dtype, info.shape.clone(), |sink| {
             source.stream(info, &mut |piece| {
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         writer.add(variable)?;
     }
     let written = writer.finish()?;
-    target.remove_old_shards()?;
+    target.remove_old_shards(written.num_shards)?;
     bar.finish_and_clear();
 
     let keys = source.metadata_keys();

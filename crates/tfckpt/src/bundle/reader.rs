@@ -194,7 +194,8 @@ impl Bundle {
     pub fn read_bytes(&self, name: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         let info = self.variable(name)?;
         match info.dtype() {
-            DType::String if !info.pieces().is_empty() => {
+            // As a little-endian writer would store it as one.
+            DType::String if !info.pieces().is_empty() || self.endianness == Endianness::Big => {
                 let strings = self.read_strings(info.key())?;
                 let elements: Vec<_> = strings.iter().map(Into::into).collect();
                 Ok(encode_strings(&elements).0)
