@@ -107,6 +107,22 @@ fn a_grid_of_slices_makes_a_whole_and_parts_of_it() {
 }
 
 #[test]
+fn a_saver_takes_slices_and_several_data_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut saver = tfckpt::Saver::new(dir.path()).max_shard_bytes(20).max_to_keep(1);
+    for step in [1, 2] {
+        saver.save([rows(0..2, 0.0), rows(2..6, 0.0)], step).unwrap();
+    }
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!(checkpoint.num_shards(), 3, "the step, and two slices");
+    assert_eq!(checkpoint.read::<f32>("v").unwrap(), ALL);
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 5, "all data files of the older one are gone");
+    let twice = saver.save([rows(0..2, 0.0), Variable::scalar("v", 1f32)], 3);
+    assert!(matches!(twice, Err(Error::DuplicateName { .. })), "{twice:?}");
+}
+
+#[test]
 fn strings_are_joined_too() {
     let part = |range: std::ops::Range<usize>| {
         let elements: Vec<Vec<u8>> = range.clone().map(|i| vec![b'x'; i]).collect();

@@ -46,6 +46,7 @@ pub struct Saver {
     durability: Durability,
     relative_paths: bool,
     overwrite: bool,
+    max_shard_bytes: u64,
     /// Names of the kept checkpoints, oldest first; `None` until the state file was read.
     tracked: Option<Vec<PathBuf>>,
 }
@@ -58,7 +59,7 @@ pub struct Saved {
     pub prefix: PathBuf,
     /// Its step.
     pub global_step: i64,
-    /// Bytes of its data file.
+    /// Bytes of its data files.
     pub data_bytes: u64,
     /// The prefixes of the checkpoints that were too old and are gone.
     pub removed: Vec<PathBuf>,
@@ -76,6 +77,7 @@ impl Saver {
             durability: Durability::default(),
             relative_paths: true,
             overwrite: false,
+            max_shard_bytes: u64::MAX,
             tracked: None,
         }
     }
@@ -117,6 +119,13 @@ impl Saver {
         self
     }
 
+    /// The most bytes of one data file; see [`BundleWriter::with_max_shard_bytes`]. Default: no limit, and one file.
+    #[must_use]
+    pub fn max_shard_bytes(mut self, bytes: u64) -> Self {
+        self.max_shard_bytes = bytes;
+        self
+    }
+
     /// Where it saves.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -134,8 +143,9 @@ impl Saver {
         let mut variables: Vec<Variable<'a>> = variables.into_iter().collect();
         variables.push(Variable::scalar(GLOBAL_STEP, global_step));
         variables.sort_by(|a, b| a.key().cmp(b.key()));
-        // Before a byte is written.
-        if let Some([twice, _]) = variables.array_windows().find(|[a, b]| a.key() == b.key()) {
+        // Before a byte is written. Slices of one variable share its name.
+        let twice = |[a, b]: &&[Variable<'_>; 2]| a.key() == b.key() && (a.part().is_none() || b.part().is_none());
+        if let Some([twice, _]) = variables.array_windows().find(twice) {
             return Err(Error::DuplicateName {
                 name: twice.name().into_owned(),
             });
@@ -147,7 +157,9 @@ impl Saver {
         let mut tracked = self.tracked()?;
         self.make_room(storage.as_ref(), &mut tracked, &name, global_step)?;
 
-        let mut writer = BundleWriter::create(storage.clone(), &name)?.with_durability(self.durability);
+        let mut writer = BundleWriter::create(storage.clone(), &name)?
+            .with_durability(self.durability)
+            .with_max_shard_bytes(self.max_shard_bytes);
         variables.into_iter().try_for_each(|variable| writer.add(variable))?;
         let written = writer.finish()?;
 
