@@ -1,4 +1,6 @@
-//! Bounds on what a file may ask of us.
+//! Bounds on what a file may ask of us, and on what we may ask of the machine.
+
+use std::num::NonZero;
 
 /// What a file may ask for before it is refused. The defaults are finite and generous; raise them for files that
 /// are trusted and larger.
@@ -12,6 +14,7 @@ pub struct Limits {
     name_bytes: u64,
     shards: u32,
     tensor_bytes: u64,
+    threads: usize,
 }
 
 impl Default for Limits {
@@ -22,6 +25,7 @@ impl Default for Limits {
             name_bytes: 1 << 24,
             shards: 1 << 16,
             tensor_bytes: 1 << 40,
+            threads: std::thread::available_parallelism().map_or(1, NonZero::get),
         }
     }
 }
@@ -67,6 +71,13 @@ impl Limits {
         self
     }
 
+    /// The most threads that read one variable. Default: one for each core.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// The largest `.index` file, in bytes.
     pub fn index_bytes(&self) -> u64 {
         self.index_bytes
@@ -90,5 +101,10 @@ impl Limits {
     /// The largest single variable, in bytes.
     pub fn tensor_bytes(&self) -> u64 {
         self.tensor_bytes
+    }
+
+    /// The most threads that read one variable.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 }

@@ -13,6 +13,7 @@ mod entry;
 mod header;
 mod index;
 mod join;
+mod parallel;
 mod payload;
 mod reader;
 mod region;

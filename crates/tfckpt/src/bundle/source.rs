@@ -18,6 +18,9 @@ pub(super) trait Source: std::fmt::Debug + Send + Sync {
     /// right only when the call returns.
     fn for_each_chunk(&self, info: &VariableInfo, sink: &mut dyn FnMut(&[u8])) -> Result<()>;
 
+    /// Checks the bytes of fixed-size elements without keeping them.
+    fn verify(&self, info: &VariableInfo) -> Result<()>;
+
     /// The elements of strings, checked.
     fn strings(&self, info: &VariableInfo) -> Result<Strings>;
 

@@ -184,6 +184,10 @@ impl Source for Tables {
         Ok(())
     }
 
+    fn verify(&self, info: &VariableInfo) -> Result<()> {
+        self.bytes(info).map(drop)
+    }
+
     fn strings(&self, info: &VariableInfo) -> Result<Strings> {
         let values = self.record(info)?;
         match values.string_val.len() as u64 == info.shape().element_count().unwrap_or(u64::MAX) {

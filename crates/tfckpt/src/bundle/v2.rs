@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::entry::{Piece, VariableInfo};
 use super::header::{Header, over_limit, read_index};
+use super::parallel;
 use super::payload::{PayloadFault, Strings, StringsLayout, check_variants, parse_strings};
 use super::source::{Fault, Opened, Source};
 use super::{Endianness, Format, index_name, shard_name};
@@ -75,6 +76,7 @@ pub(super) fn open(storage: Arc<dyn Storage>, prefix: &str, limits: &Limits) -> 
         prefix: prefix.to_owned(),
         num_shards: header.num_shards,
         endianness: header.endianness,
+        threads: limits.threads(),
         files: Mutex::default(),
     };
     Ok(Opened {
@@ -170,6 +172,7 @@ struct Shards {
     prefix: String,
     num_shards: u32,
     endianness: Endianness,
+    threads: usize,
     files: Mutex<HashMap<u32, Arc<dyn ReadAt>>>,
 }
 
@@ -180,13 +183,24 @@ impl Source for Shards {
 
     fn read_into(&self, info: &VariableInfo, destination: &mut [u8]) -> Result<()> {
         let (shard, _) = self.open(info)?;
-        let mut crc = Crc::default();
-        let mut offset = info.offset();
-        for chunk in destination.chunks_mut(CHUNK) {
-            self.read_at(info, shard.as_ref(), chunk, offset)?;
-            crc.extend(chunk);
-            offset += chunk.len() as u64;
-        }
+        let len = destination.len();
+        let parts = parallel::parts(len, parallel::threads_for(len, self.threads), CHUNK);
+        let mut rest = &mut *destination;
+        let slices = parts.into_iter().filter_map(|part| {
+            let (slice, behind) = std::mem::take(&mut rest).split_at_mut_checked(part.len())?;
+            rest = behind;
+            Some((part.start, slice))
+        });
+        let crc = parallel::hashed(slices.collect(), |(start, slice)| {
+            let (mut crc, len) = (Crc::default(), slice.len());
+            let mut offset = info.offset() + start as u64;
+            for chunk in slice.chunks_mut(CHUNK) {
+                self.read_at(info, shard.as_ref(), chunk, offset)?;
+                crc.extend(chunk);
+                offset += chunk.len() as u64;
+            }
+            Ok((crc, len))
+        })?;
         self.compare(info, crc)?;
         if self.endianness == Endianness::Big {
             endian::swap(destination, info.dtype());
@@ -210,6 +224,23 @@ impl Source for Shards {
             sink(chunk);
             offset += n as u64;
         }
+        self.compare(info, crc)
+    }
+
+    fn verify(&self, info: &VariableInfo) -> Result<()> {
+        let (shard, _) = self.open(info)?;
+        let len = usize::try_from(info.size()).unwrap_or(usize::MAX);
+        let parts = parallel::parts(len, parallel::threads_for(len, self.threads), CHUNK);
+        let crc = parallel::hashed(parts, |part| {
+            let mut crc = Crc::default();
+            let mut buffer = vec![0; part.len().min(CHUNK)];
+            for start in part.clone().step_by(CHUNK) {
+                let chunk = buffer.get_mut(..CHUNK.min(part.end - start)).unwrap_or_default();
+                self.read_at(info, shard.as_ref(), chunk, info.offset() + start as u64)?;
+                crc.extend(chunk);
+            }
+            Ok((crc, part.len()))
+        })?;
         self.compare(info, crc)
     }
 

@@ -20,6 +20,11 @@ impl Crc {
         self.0 = crc32c::crc32c_append(self.0, bytes);
     }
 
+    /// The checksum of these bytes and `len` more, whose own checksum is `next`.
+    pub(crate) fn followed_by(self, next: Crc, len: usize) -> Crc {
+        Crc(crc32c::crc32c_combine(self.0, next.0, len))
+    }
+
     /// Whether these are the same. Under a fuzzer all are: it could never guess a checksum, and would test nothing else.
     pub(crate) fn agrees_with(self, other: Crc) -> bool {
         cfg!(fuzzing) || self == other
@@ -65,5 +70,7 @@ mod tests {
         let mut crc = Crc::of(b"1234");
         crc.extend(b"56789");
         assert_eq!(crc, Crc::of(b"123456789"));
+        assert_eq!(Crc::of(b"1234").followed_by(Crc::of(b"56789"), 5), crc);
+        assert_eq!(Crc::default().followed_by(Crc::of(b"56789"), 5), Crc::of(b"56789"));
     }
 }
