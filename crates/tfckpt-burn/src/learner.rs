@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::store::burn_pack::{Reader, Writer};

@@ -28,7 +28,7 @@ const EPOCH_STEPS: &str = "burn/epoch_steps";
 ///
 /// For a `Learner` there is [`launch`](Self::launch); a hand-written loop calls
 /// [`restore_or_initialize`](Self::restore_or_initialize) before and [`after_step`](Self::after_step) within.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct TfCheckpoints {
     pub(crate) shared: Arc<Shared>,
 }
@@ -89,8 +89,7 @@ pub(crate) struct Position {
 }
 
 impl TfCheckpoints {
-    /// Checkpoints in `directory`, which is made if it is not there. Options are set before the first use; a clone
-    /// shares its state with the original.
+    /// Checkpoints in `directory`, which is made if it is not there. Options are set before the first use.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let state = State {
             saver: Saver::new(directory),
@@ -250,7 +249,7 @@ impl TfCheckpoints {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
-        // Options are set on a fresh value; on a clone they would otherwise be lost without a word.
+        // Once a loader or a learner shares the state, an option would be lost without a word.
         match Arc::get_mut(&mut self.shared) {
             Some(shared) => change(shared),
             None => debug_assert!(false, "options are set before the first use"),
