@@ -8,7 +8,7 @@ seed() {
     shift
     mkdir -p "fuzz/corpus/$target"
     for file in "$@"; do
-        [[ $(stat -c %s "$file") -le 8192 ]] || continue
+        [[ $(stat -c %s "$file") -le 10000 ]] || continue
         cp "$file" "fuzz/corpus/$target/$(sha256sum "$file" | cut -c1-16)"
     done
 }
@@ -23,3 +23,4 @@ seed strings tests/fixtures/strings/*.data-* tests/fixtures/variant/*.data-*
 mkdir -p fuzz/corpus/entries
 printf '\x08\x01\x12\x08\x12\x02\x08\x04\x12\x02\x08\x03\x3a\x06\x0a\x02\x10\x02\x0a\x00\x3a\x08\x0a\x04\x08\x02\x10\x02\x0a\x00' > fuzz/corpus/entries/partitioned
 printf '\x08\x01\x12\x08\x12\x02\x08\x02\x12\x02\x08\x03\x28\x18\x35\xc0\xdb\x3d\x17' > fuzz/corpus/entries/whole
+seed meta tests/fixtures/**/*.meta

@@ -84,7 +84,7 @@ pub(crate) fn laid_out(
     let stored_shape = layout.stored_shape(shape).ok_or_else(misfit)?;
     let transform = layout.to_stored(shape).ok_or_else(misfit)?;
     let elements = shape.iter().product::<usize>();
-    Ok(Variable::deferred(name, dtype, stored_shape, move |sink| {
+    let variable = Variable::deferred(name, dtype, stored_shape, move |sink| {
         if transform.is_identity() {
             return fetch(sink);
         }
@@ -95,7 +95,12 @@ pub(crate) fn laid_out(
             Ok(())
         })?;
         transform.stream(element_size, &all, sink)
-    }))
+    });
+    Ok(if parameter.is_trained() {
+        variable
+    } else {
+        variable.non_trainable()
+    })
 }
 
 struct Fetcher<'a> {

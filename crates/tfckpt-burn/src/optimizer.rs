@@ -78,11 +78,12 @@ pub(crate) fn variables(
             .stored_shape(&shape)
             .zip(layout.to_stored(&shape))
             .ok_or_else(unsupported)?;
-        variables.push(Variable::deferred(name, dtype, stored_shape, move |sink| {
+        let slot = Variable::deferred(name, dtype, stored_shape, move |sink| {
             let (_, burn_dtype, shape, _, bytes) = tensor.into_parts()?;
             let bytes = to_stored_bytes(TensorData::from_bytes(bytes, shape, burn_dtype));
             transform.stream(dtype.size().unwrap_or(1), &bytes, sink)
-        }));
+        });
+        variables.push(slot.non_trainable());
     }
     Ok(variables)
 }
@@ -288,8 +289,8 @@ fn counters(iterations: u64, optimizer: &OptimizerNames) -> Vec<Variable<'static
             iterations_name(optimizer),
             i64::try_from(iterations).unwrap_or(i64::MAX),
         ),
-        Variable::scalar("beta1_power", power(optimizer.betas.0)),
-        Variable::scalar("beta2_power", power(optimizer.betas.1)),
+        Variable::scalar("beta1_power", power(optimizer.betas.0)).non_trainable(),
+        Variable::scalar("beta2_power", power(optimizer.betas.1)).non_trainable(),
     ]
 }
 

@@ -7,12 +7,13 @@ use crate::error::Result;
 
 /// A scalar as a variable of the dtype that holds it exactly.
 pub(crate) fn variable(name: String, scalar: Scalar) -> Variable<'static> {
-    match scalar {
+    let variable = match scalar {
         Scalar::UInt(value) => Variable::scalar(name, value),
         Scalar::Int(value) => Variable::scalar(name, value),
         Scalar::Float(value) => Variable::scalar(name, value),
         Scalar::Bool(value) => Variable::from_bytes(name, DType::Bool, [], vec![u8::from(value)]),
-    }
+    };
+    variable.non_trainable()
 }
 
 /// The scalar of a variable; `None` if it is no scalar that Burn has.

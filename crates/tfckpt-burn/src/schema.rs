@@ -64,6 +64,11 @@ impl Parameter {
         names.layout(&self.path, self.layer, DenseOrder::InOut)
     }
 
+    /// Whether an optimizer trains it: statistics are gathered, not trained.
+    pub(crate) fn is_trained(&self) -> bool {
+        !self.path.ends_with("running_mean") && !self.path.ends_with("running_var")
+    }
+
     /// From the layout of Burn's own records to that of the checkpoint.
     pub(crate) fn record_layout(&self, names: &NameMap) -> Layout {
         if self.turned {

@@ -15,6 +15,8 @@ pub(crate) struct Entry {
     pub(crate) path: String,
     pub(crate) way: Way,
     pub(crate) var: Var,
+    /// Whether an optimizer trains it.
+    pub(crate) trained: bool,
 }
 
 impl Entry {
@@ -29,6 +31,7 @@ impl Entry {
             path: name.to_owned(),
             way,
             var: var.clone(),
+            trained: false,
         }
     }
 
@@ -42,9 +45,12 @@ impl Entry {
         let name = self.way.names.first().unwrap_or(&self.path).clone();
         let dtype = dtypes.first().copied().unwrap_or(tfckpt::DType::Float32);
         let var = self.var.clone();
-        Ok(Variable::deferred(name, dtype, shape, move |sink| {
-            bridge::produce(&var, &transform, sink)
-        }))
+        let variable = Variable::deferred(name, dtype, shape, move |sink| bridge::produce(&var, &transform, sink));
+        Ok(if self.trained {
+            variable
+        } else {
+            variable.non_trainable()
+        })
     }
 
     fn to_target(&self) -> Result<Target> {

@@ -249,5 +249,6 @@ fn slot_entry(slot: &Slot, variables: &[Entry]) -> Result<Entry> {
             ..variable.way.clone()
         },
         var: slot.value.clone(),
+        trained: false,
     })
 }

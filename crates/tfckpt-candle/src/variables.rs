@@ -13,7 +13,7 @@ use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
 use crate::kinds::{Param, Params};
 use crate::layers::Layers;
-use crate::ways::certain_ways;
+use crate::ways::{Way, certain_ways};
 
 /// The variables of a `VarMap`, with the names and layouts that they have in checkpoints.
 ///
@@ -101,7 +101,13 @@ impl Variables {
         let params = self.params(&vars);
         let ways = certain_ways(&self.names, &params, vars.keys().map(String::as_str));
         let ways = ways.map_err(|modules| Error::UnknownLayers { modules })?;
-        let entry = |((path, var), way)| Entry { path, way, var };
+        let entry = |((path, var), way): ((String, Var), Way)| Entry {
+            // Statistics are gathered, not trained.
+            trained: !path.ends_with("running_mean") && !path.ends_with("running_var"),
+            path,
+            way,
+            var,
+        };
         Ok(vars.into_iter().zip(ways).map(entry).collect())
     }
 

@@ -93,6 +93,15 @@ pub enum Error {
         fault: EntryFault,
     },
 
+    /// A `.meta` file or SavedModel is damaged, or none at all.
+    #[error("`{}` is no readable meta graph: {reason}; the checkpoint beside it can be read without it", path.display())]
+    CorruptMetaGraph {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+
     /// A data file that the index names does not exist.
     #[error("`{}` is missing: variable `{name}` is stored there; a checkpoint is whole only with all its data files, copy them together", path.display())]
     ShardMissing {
@@ -258,6 +267,7 @@ impl Error {
             Error::NoCheckpoint { .. } | Error::VariableNotFound { .. } => ErrorKind::NotFound,
             Error::CorruptIndex { .. }
             | Error::CorruptEntry { .. }
+            | Error::CorruptMetaGraph { .. }
             | Error::ShardMissing { .. }
             | Error::ShardTruncated { .. }
             | Error::Checksum { .. }

@@ -67,6 +67,8 @@ mod table;
 
 mod bundle;
 
+mod meta;
+
 mod checkpoint;
 pub mod map;
 
@@ -77,6 +79,9 @@ pub use checkpoint::{
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};
 pub use limits::Limits;
+pub use meta::{
+    AttrValue, Collection, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo, VariableKind,
+};
 pub use shape::Shape;
 pub use slice::Slice;
 pub use tensor::{Element, Sink, Variable};

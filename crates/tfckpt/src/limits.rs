@@ -14,6 +14,7 @@ pub struct Limits {
     name_bytes: u64,
     shards: u32,
     tensor_bytes: u64,
+    graph_bytes: u64,
     threads: usize,
 }
 
@@ -25,6 +26,7 @@ impl Default for Limits {
             name_bytes: 1 << 24,
             shards: 1 << 16,
             tensor_bytes: 1 << 40,
+            graph_bytes: (1 << 31) - 1,
             threads: std::thread::available_parallelism().map_or(1, NonZero::get),
         }
     }
@@ -71,6 +73,14 @@ impl Limits {
         self
     }
 
+    /// The largest graph, of operations or of objects, in bytes. Default: 2 GiB less one, which is the limit of protocol
+    /// buffers.
+    #[must_use]
+    pub fn with_graph_bytes(mut self, bytes: u64) -> Self {
+        self.graph_bytes = bytes;
+        self
+    }
+
     /// The most threads that read one variable. Default: one for each core.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
@@ -101,6 +111,11 @@ impl Limits {
     /// The largest single variable, in bytes.
     pub fn tensor_bytes(&self) -> u64 {
         self.tensor_bytes
+    }
+
+    /// The largest graph, in bytes.
+    pub fn graph_bytes(&self) -> u64 {
+        self.graph_bytes
     }
 
     /// The most threads that read one variable.

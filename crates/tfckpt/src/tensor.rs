@@ -43,6 +43,7 @@ pub struct Variable<'a> {
     shape: Shape,
     /// Of a partitioned variable: the shape of the whole, and which part this is.
     part: Option<(Shape, Slice)>,
+    trainable: bool,
     pub(crate) payload: Payload<'a>,
 }
 
@@ -105,6 +106,7 @@ impl<'a> Variable<'a> {
             dtype,
             shape: shape.into(),
             part: None,
+            trainable: true,
             payload: Payload::Bytes(bytes.into()),
         }
     }
@@ -121,6 +123,7 @@ impl<'a> Variable<'a> {
             dtype: DType::String,
             shape: shape.into(),
             part: None,
+            trainable: true,
             payload: Payload::Strings(elements),
         }
     }
@@ -139,6 +142,7 @@ impl<'a> Variable<'a> {
             dtype,
             shape: shape.into(),
             part: None,
+            trainable: true,
             payload: Payload::Deferred(Box::new(produce)),
         }
     }
@@ -150,6 +154,19 @@ impl<'a> Variable<'a> {
     pub fn slice_of(mut self, whole: impl Into<Shape>, slice: Slice) -> Self {
         self.part = Some((whole.into(), slice));
         self
+    }
+
+    /// This as a variable that no optimizer trains: slots, counters, running statistics. Only the graph in the `.meta`
+    /// file tells; there, integers, strings and `global_step` are never trainable.
+    #[must_use]
+    pub fn non_trainable(mut self) -> Self {
+        self.trainable = false;
+        self
+    }
+
+    /// Whether an optimizer trains it, as far as the caller said. Default: true, as in TensorFlow.
+    pub fn is_trainable(&self) -> bool {
+        self.trainable
     }
 
     /// Of a slice: the shape of the whole variable, and which part this is.

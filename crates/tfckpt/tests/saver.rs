@@ -42,8 +42,8 @@ fn the_last_few_are_kept_across_restarts() {
     assert_eq!(Checkpoint::open(&run).unwrap().read::<f32>("v").unwrap(), [40.0]);
     assert_eq!(
         names(&run).len(),
-        5,
-        "two files each and the state file: {:?}",
+        7,
+        "three files each and the state file: {:?}",
         names(&run)
     );
 }

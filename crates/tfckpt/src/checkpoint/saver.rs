@@ -9,11 +9,12 @@ use super::{Checkpoint, GLOBAL_STEP};
 use crate::bundle::{BundleWriter, index_name};
 use crate::error::{Error, Result};
 use crate::io::{Durability, LocalDir, Storage};
+use crate::meta::{GraphSpec, MetaGraphWriter, VariableKind, meta_name};
 use crate::tensor::Variable;
 
 /// Saves checkpoints into a directory and keeps the last few, as `tf.compat.v1.train.Saver` does.
 ///
-/// Each save is a commit: data file, index, state file, then the removal of what is too old. Killed at any moment,
+/// Each save is a commit: data files, graph, index, state file, then the removal of what is too old. Killed at any moment,
 /// it leaves the checkpoint before as the latest, whole. The list of kept checkpoints is read back from the state
 /// file, so that it survives restarts.
 ///
@@ -47,6 +48,8 @@ pub struct Saver {
     relative_paths: bool,
     overwrite: bool,
     max_shard_bytes: u64,
+    write_meta_graph: bool,
+    variable_kind: VariableKind,
     /// Names of the kept checkpoints, oldest first; `None` until the state file was read.
     tracked: Option<Vec<PathBuf>>,
 }
@@ -67,6 +70,9 @@ pub struct Saved {
     pub removal_errors: Vec<Error>,
 }
 
+/// TensorFlow's default: a checkpoint is kept forever after more than a year.
+const KEEP_EVERY_N_HOURS: f32 = 10_000.0;
+
 impl Saver {
     /// Saves into `directory`, which the first save makes if it is not there.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
@@ -78,6 +84,8 @@ impl Saver {
             relative_paths: true,
             overwrite: false,
             max_shard_bytes: u64::MAX,
+            write_meta_graph: true,
+            variable_kind: VariableKind::default(),
             tracked: None,
         }
     }
@@ -126,6 +134,21 @@ impl Saver {
         self
     }
 
+    /// Whether each save writes `PREFIX.meta`, the graph with which TensorFlow's `import_meta_graph` restores the
+    /// checkpoint without any other code. Default: true.
+    #[must_use]
+    pub fn write_meta_graph(mut self, write: bool) -> Self {
+        self.write_meta_graph = write;
+        self
+    }
+
+    /// The kind of the variables in that graph. Default: [`VariableKind::Resource`].
+    #[must_use]
+    pub fn variable_kind(mut self, kind: VariableKind) -> Self {
+        self.variable_kind = kind;
+        self
+    }
+
     /// Where it saves.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -160,7 +183,12 @@ impl Saver {
         let mut writer = BundleWriter::create(storage.clone(), &name)?
             .with_durability(self.durability)
             .with_max_shard_bytes(self.max_shard_bytes);
+        let graph = self.write_meta_graph.then(|| self.graph(&variables));
         variables.into_iter().try_for_each(|variable| writer.add(variable))?;
+        // The index comes last: with it, everything is there.
+        if let Some(graph) = graph {
+            self.write_file(storage.as_ref(), &meta_name(&name), &graph)?;
+        }
         let written = writer.finish()?;
 
         tracked.push(self.directory.join(&name));
@@ -187,6 +215,17 @@ impl Saver {
             }
         }
         Ok(saved)
+    }
+
+    /// The graph of a checkpoint of these variables.
+    fn graph(&self, variables: &[Variable<'_>]) -> Vec<u8> {
+        let specs = variables.iter().map(|variable| GraphSpec::of(variable, GLOBAL_STEP));
+        let writer = MetaGraphWriter {
+            kind: self.variable_kind,
+            max_to_keep: self.max_to_keep.unwrap_or(0),
+            keep_checkpoint_every_n_hours: KEEP_EVERY_N_HOURS,
+        };
+        writer.to_bytes(&specs.collect::<Vec<_>>())
     }
 
     /// The newest checkpoint of the directory, open; `None` if nothing was ever saved there. This is how a run
@@ -271,6 +310,14 @@ impl Saver {
         (prefix == self.directory.join(name) && step_of(name, &self.basename).is_some()).then(|| name.to_owned())
     }
 
+    /// Writes a file that appears whole.
+    fn write_file(&self, storage: &LocalDir, name: &str, bytes: &[u8]) -> Result<()> {
+        let fails = |action, error| Error::io(action, storage.path(name), error);
+        let mut file = storage.create(name).map_err(|error| fails("create", error))?;
+        file.write_all(bytes).map_err(|error| fails("write", error))?;
+        file.publish(self.durability).map_err(|error| fails("write", error))
+    }
+
     fn write_state(&self, storage: &LocalDir, tracked: &[PathBuf]) -> Result<()> {
         let fails = |action, error| Error::io(action, storage.path(STATE_FILE), error);
         let absolute = std::path::absolute(&self.directory).map_err(|error| fails("resolve", error))?;
@@ -280,9 +327,7 @@ impl Saver {
             Err(_) => path.clone(),
         };
         let text = CheckpointState::new(tracked.iter().map(stored).collect()).to_text()?;
-        let mut file = storage.create(STATE_FILE).map_err(|error| fails("create", error))?;
-        file.write_all(text.as_bytes()).map_err(|error| fails("write", error))?;
-        file.publish(self.durability).map_err(|error| fails("write", error))?;
+        self.write_file(storage, STATE_FILE, text.as_bytes())?;
         match self.durability {
             Durability::Synced => storage.sync().map_err(|error| fails("sync", error)),
             Durability::Buffered => Ok(()),

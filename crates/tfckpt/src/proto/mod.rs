@@ -3,6 +3,7 @@
 //!
 //! Fields that we never use are left out: prost skips them, and a hostile file cannot make us store them.
 
+pub(crate) mod meta_graph;
 pub(crate) mod v1;
 
 use prost::Message;

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tfckpt::io::LocalDir;
-use tfckpt::{BundleWriter, Checkpoint, DType, Error, Saver, Shape, Slice, Variable, merge_checkpoints};
+use tfckpt::{
+    BundleWriter, Checkpoint, DType, Error, MetaGraph, Saver, Shape, Slice, Variable, VariableKind, merge_checkpoints,
+};
 
 /// A variable on its way to or from Python. Names and bytes are hexadecimal, so that any of them can be told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +32,32 @@ struct Spec {
     sha256: Option<String>,
 }
 
+impl Spec {
+    /// The variable, or the slice of one.
+    fn variable(&self) -> Result<Variable<'static>> {
+        let name = hex::decode(&self.name_hex)?;
+        let shape = self.shape.clone();
+        let variable = match (&self.bytes_hex, &self.strings_hex) {
+            (Some(bytes), None) => {
+                let dtype = DType::from_name(&self.dtype).with_context(|| format!("dtype {}", self.dtype))?;
+                Variable::from_bytes(name, dtype, shape, hex::decode(bytes)?)
+            }
+            (None, Some(strings)) => {
+                let strings: Vec<Vec<u8>> = strings.iter().map(hex::decode).collect::<Result<_, _>>()?;
+                Variable::strings(name, shape, strings)
+            }
+            _ => bail!("a variable has either bytes or strings"),
+        };
+        Ok(match &self.shape_and_slice {
+            Some(text) => {
+                let (whole, slice) = Slice::parse_shape_and_slice(text)?;
+                variable.slice_of(whole, slice)
+            }
+            None => variable,
+        })
+    }
+}
+
 /// Writes the variables of a JSON file, in their order, into data files of at most so many bytes.
 pub(crate) fn write(spec: &str, prefix: &str, max_shard_bytes: u64) -> Result<()> {
     let specs: Vec<Spec> = serde_json::from_slice(&std::fs::read(spec)?)?;
@@ -41,26 +69,7 @@ pub(crate) fn write(spec: &str, prefix: &str, max_shard_bytes: u64) -> Result<()
         .context("a prefix with a name")?;
     let mut writer = BundleWriter::create(storage, name)?.with_max_shard_bytes(max_shard_bytes);
     for spec in &specs {
-        let name = hex::decode(&spec.name_hex)?;
-        let shape = spec.shape.clone();
-        let variable = match (&spec.bytes_hex, &spec.strings_hex) {
-            (Some(bytes), None) => {
-                let dtype = DType::from_name(&spec.dtype).with_context(|| format!("dtype {}", spec.dtype))?;
-                Variable::from_bytes(name, dtype, shape, hex::decode(bytes)?)
-            }
-            (None, Some(strings)) => {
-                let strings: Vec<Vec<u8>> = strings.iter().map(hex::decode).collect::<Result<_, _>>()?;
-                Variable::strings(name, shape, strings)
-            }
-            _ => bail!("a variable has either bytes or strings"),
-        };
-        writer.add(match &spec.shape_and_slice {
-            Some(text) => {
-                let (whole, slice) = Slice::parse_shape_and_slice(text)?;
-                variable.slice_of(whole, slice)
-            }
-            None => variable,
-        })?;
+        writer.add(spec.variable()?)?;
     }
     let written = writer.finish()?;
     println!(
@@ -93,6 +102,34 @@ pub(crate) fn dump(path: &str) -> Result<()> {
         specs.push(spec);
     }
     println!("{}", serde_json::to_string(&specs)?);
+    Ok(())
+}
+
+/// Saves the variables of a JSON file at step 42, with a graph of resource or reference variables. Names that start
+/// with `slot` are not trainable.
+pub(crate) fn graph(spec: &str, directory: &str, kind: &str) -> Result<()> {
+    let specs: Vec<Spec> = serde_json::from_slice(&std::fs::read(spec)?)?;
+    let variables = specs.iter().map(|spec| {
+        let variable = spec.variable()?;
+        Ok(match variable.key().starts_with(b"slot") {
+            true => variable.non_trainable(),
+            false => variable,
+        })
+    });
+    let kind = match kind {
+        "ref" => VariableKind::Ref,
+        _ => VariableKind::Resource,
+    };
+    let mut saver = Saver::new(directory).max_to_keep(3).variable_kind(kind);
+    let saved = saver.save(variables.collect::<Result<Vec<_>>>()?, 42)?;
+    // What TensorFlow reads is what we read.
+    let graph = MetaGraph::open(format!("{}.meta", saved.prefix.display()))?;
+    let keys: Vec<_> = graph
+        .variables()
+        .iter()
+        .map(|variable| &variable.checkpoint_key)
+        .collect();
+    println!("{}", serde_json::to_string(&keys)?);
     Ok(())
 }
 
@@ -143,7 +180,9 @@ pub(crate) fn outcomes(path: &str, names: &[&str]) -> Result<()> {
 
 /// Saves a variable at each step that a line of standard input names, and answers with the latest checkpoint.
 pub(crate) fn saver(directory: &str, max_to_keep: usize) -> Result<()> {
-    let mut saver = Saver::new(directory).max_to_keep(max_to_keep);
+    // TensorFlow's graph is that of its own network, and ours of the variables alone: `graph` compares them.
+    let saver_of = |count: usize| Saver::new(directory).max_to_keep(count).write_meta_graph(false);
+    let mut saver = saver_of(max_to_keep);
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ') {
@@ -152,7 +191,7 @@ pub(crate) fn saver(directory: &str, max_to_keep: usize) -> Result<()> {
                 saver.save([Variable::scalar("v", step as f32)], step)?;
             }
             // As a new process would.
-            Some(("restart", keep)) => saver = Saver::new(directory).max_to_keep(keep.parse::<usize>()?),
+            Some(("restart", keep)) => saver = saver_of(keep.parse()?),
             Some(("latest", _)) => {}
             _ => bail!("unknown command `{line}`"),
         }

@@ -16,13 +16,14 @@ fn main() -> Result<()> {
         ["dump", path] => codec::dump(path),
         ["parts", path, parts] => codec::parts(path, parts),
         ["merge", destination, parts @ ..] => codec::merge(destination, parts),
+        ["graph", spec, directory, kind] => codec::graph(spec, directory, kind),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
         ["burn", directory, data, until] => burn_run::train(directory, &Digits::read(data)?, until.parse()?),
         ["candle", directory, data, until] => candle_run::train(directory, &Digits::read(data)?, until.parse()?),
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
-             outcomes PATH NAME... | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
+             outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
         ),
     }
 }
