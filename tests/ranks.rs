@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest rank to the highest.
-const RANKS: [&[&str]; 6] = [
+const RANKS: [&[&str]; 7] = [
     &["error", "dtype", "shape", "tensor", "limits", "suggest"],
     &["bytes", "proto"],
     &["io"],
     &["table"],
     &["bundle"],
+    &["objects"],
     &["checkpoint", "map"],
 ];
 

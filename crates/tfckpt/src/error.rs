@@ -4,6 +4,7 @@
 //! knows the file and the variable adds them once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::dtype::DType;
 use crate::map::LoadReport;
@@ -42,6 +43,17 @@ pub enum Error {
         /// The name asked for.
         name: String,
         /// The nearest names that are there.
+        candidates: Vec<String>,
+    },
+
+    /// Several variables of an object-based checkpoint may be meant.
+    #[error("`{name}` may be any of several variables of checkpoint `{}`{}", prefix.display(), Suggest("did you mean", candidates))]
+    AmbiguousName {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// Names that say which, the first few.
         candidates: Vec<String>,
     },
 
@@ -147,6 +159,26 @@ pub enum Error {
         offset: u64,
         /// What is wrong.
         reason: &'static str,
+    },
+
+    /// The object graph of a checkpoint does not parse. Variables can be read by their keys.
+    #[error("the object graph of checkpoint `{}` is corrupt at byte {offset}: {reason}", prefix.display())]
+    CorruptObjectGraph {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The offset in the serialised graph.
+        offset: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+
+    /// The object graph of a checkpoint cannot be read, and no variable has the name asked for as its key.
+    #[error("the names of the variables of checkpoint `{}` are not known, because its object graph cannot be read; read variables by their keys", prefix.display())]
+    ObjectGraph {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// Why not.
+        source: Arc<Error>,
     },
 
     /// The file is sound, but written for a newer reader or with a feature that this one does not have.
@@ -262,10 +294,13 @@ impl Error {
             | Error::ShardTruncated { .. }
             | Error::Checksum { .. }
             | Error::CorruptPayload { .. }
+            | Error::CorruptObjectGraph { .. }
             | Error::StateFile { .. } => ErrorKind::Corrupt,
             Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::LimitExceeded { .. } => ErrorKind::Limit,
-            Error::DtypeMismatch { .. }
+            Error::ObjectGraph { source, .. } => source.kind(),
+            Error::AmbiguousName { .. }
+            | Error::DtypeMismatch { .. }
             | Error::WrongLength { .. }
             | Error::DuplicateName { .. }
             | Error::InvalidArgument { .. }

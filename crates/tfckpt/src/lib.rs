@@ -66,6 +66,8 @@ mod table;
 
 mod bundle;
 
+pub mod objects;
+
 mod checkpoint;
 pub mod map;
 

@@ -16,6 +16,7 @@ mod writer;
 
 pub use entry::VariableInfo;
 pub use payload::Strings;
+pub(crate) use reader::Names;
 pub use reader::{Bundle, Endianness};
 pub use writer::{BundleWriter, Written};
 

@@ -3,7 +3,13 @@
 //!
 //! Fields that we never use are left out: prost skips them, and a hostile file cannot make us store them.
 
+mod object_graph;
+
 use prost::Message;
+
+pub(crate) use object_graph::{
+    BoolValue, ObjectReference, SerializedTensor, SlotVariableReference, TrackableObject, TrackableObjectGraph,
+};
 
 /// The value of the first key, `""`.
 #[derive(Clone, PartialEq, Message)]
