@@ -221,6 +221,18 @@ pub enum Error {
         name: String,
     },
 
+    /// A variable to be written has no place among the Python objects of an object layout.
+    #[error(
+        "variable `{name}` has no place in the object layout: name its layer there, give it a place with `place`, or leave it out of the graph with `outside`{}",
+        Suggest("did you mean", candidates)
+    )]
+    NoPlace {
+        /// The variable.
+        name: String,
+        /// The nearest layers.
+        candidates: Vec<String>,
+    },
+
     /// The caller asked for something that cannot be.
     #[error("{what}")]
     InvalidArgument {
@@ -303,6 +315,7 @@ impl Error {
             | Error::DtypeMismatch { .. }
             | Error::WrongLength { .. }
             | Error::DuplicateName { .. }
+            | Error::NoPlace { .. }
             | Error::InvalidArgument { .. }
             | Error::AlreadyExists { .. }
             | Error::Mismatch { .. } => ErrorKind::Usage,

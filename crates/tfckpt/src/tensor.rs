@@ -125,6 +125,13 @@ impl<'a> Variable<'a> {
         }
     }
 
+    /// The same variable under another name.
+    #[must_use]
+    pub fn renamed(mut self, name: impl Into<Vec<u8>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The name, as text; bytes that are not UTF-8 are replaced.
     pub fn name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.name)

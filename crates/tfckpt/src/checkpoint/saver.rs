@@ -9,6 +9,7 @@ use super::{Checkpoint, GLOBAL_STEP};
 use crate::bundle::{BundleWriter, index_name};
 use crate::error::{Error, Result};
 use crate::io::{Durability, LocalDir, Storage};
+use crate::objects::ObjectLayout;
 use crate::tensor::Variable;
 
 /// Saves checkpoints into a directory and keeps the last few, as `tf.compat.v1.train.Saver` does.
@@ -46,6 +47,7 @@ pub struct Saver {
     durability: Durability,
     relative_paths: bool,
     overwrite: bool,
+    objects: Option<ObjectLayout>,
     /// Names of the kept checkpoints, oldest first; `None` until the state file was read.
     tracked: Option<Vec<PathBuf>>,
 }
@@ -76,6 +78,7 @@ impl Saver {
             durability: Durability::default(),
             relative_paths: true,
             overwrite: false,
+            objects: None,
             tracked: None,
         }
     }
@@ -117,6 +120,14 @@ impl Saver {
         self
     }
 
+    /// Writes object-based checkpoints, which `tf.train.Checkpoint` restores into objects that are laid out so. The
+    /// save counter is the step, as in the name. Default: none, and checkpoints are name-based.
+    #[must_use]
+    pub fn objects(mut self, layout: impl Into<Option<ObjectLayout>>) -> Self {
+        self.objects = layout.into();
+        self
+    }
+
     /// Where it saves.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -127,12 +138,15 @@ impl Saver {
     ///
     /// # Errors
     /// [`Error::DuplicateName`], also for a variable called `global_step`; [`Error::AlreadyExists`];
-    /// [`Error::StateFile`]; otherwise as [`BundleWriter::add`] and [`BundleWriter::finish`]. After an error all
+    /// [`Error::StateFile`]; as [`ObjectLayout::apply`]; otherwise as [`BundleWriter::add`] and [`BundleWriter::finish`]. After an error all
     /// earlier checkpoints are as they were.
     pub fn save<'a>(&mut self, variables: impl IntoIterator<Item = Variable<'a>>, global_step: i64) -> Result<Saved> {
         self.check_basename()?;
         let mut variables: Vec<Variable<'a>> = variables.into_iter().collect();
         variables.push(Variable::scalar(GLOBAL_STEP, global_step));
+        if let Some(layout) = &self.objects {
+            variables = layout.clone().save_counter(global_step).apply(variables)?;
+        }
         variables.sort_by(|a, b| a.key().cmp(b.key()));
         // Before a byte is written.
         if let Some([twice, _]) = variables.array_windows().find(|[a, b]| a.key() == b.key()) {

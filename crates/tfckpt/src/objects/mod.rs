@@ -6,21 +6,31 @@
 //! Reading: [`ObjectGraph`], through which [`Checkpoint`](crate::Checkpoint) finds variables by the names that people
 //! know, `conv1/kernel`.
 //!
+//! Writing: [`ObjectLayout`] gives variables the places that a Python program has them at, alone or in a
+//! [`Saver`](crate::Saver); [`ObjectTree`] below it writes any objects.
+//!
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto` and `tensorflow/python/checkpoint/`.
 
 mod find;
 mod graph;
+mod layout;
+mod model;
 mod names;
+mod optimizer;
 mod parse;
 mod paths;
 mod slots;
 mod tables;
+mod tree;
 
 pub use find::FindFault;
 pub use graph::{ObjectGraph, ObjectNode, ObjectVariable};
+pub use layout::ObjectLayout;
 pub(crate) use names::ObjectNames;
+pub use optimizer::ObjectOptimizer;
 pub use parse::GraphFault;
 pub use slots::SlotVariable;
+pub use tree::{ObjectId, ObjectTree};
 
 /// The key of the graph.
 pub const OBJECT_GRAPH_KEY: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
