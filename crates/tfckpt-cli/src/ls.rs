@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tfckpt::objects::{ObjectGraph, ObjectVariable};
 use tfckpt::{Checkpoint, Endianness, Format, VariableInfo};
 
 use crate::failure::{Exit, Failure};
@@ -12,7 +13,8 @@ use crate::text::{bytes, count, hex, printable};
 
 /// List the variables of a checkpoint: name, dtype, shape, bytes
 ///
-/// Reads the index, and of the data files nothing but global_step.
+/// For an object-based checkpoint (tf.train.Checkpoint, Keras, SavedModel) also the name that people know; all
+/// commands take it. Reads the index, and of the data files nothing but global_step and the object graph.
 #[derive(Debug, clap::Args)]
 #[command(
     help_template = crate::HELP,
@@ -38,9 +40,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         output::note(&format!("global_step cannot be read: {}", Failure::from(error)));
         None
     });
+    let objects = checkpoint.objects().unwrap_or_else(|error| {
+        output::note(&format!("only keys are listed: {}", Failure::from(error)));
+        None
+    });
     match args.json {
-        true => output::print_json(&document(&checkpoint, global_step))?,
-        false => output::print(|out| table(out, &checkpoint, global_step))?,
+        true => output::print_json(&document(&checkpoint, objects, global_step))?,
+        false => output::print(|out| table(out, &checkpoint, objects, global_step))?,
     }
     let faults = match checkpoint.faults().len() {
         0 => return Ok(()),
@@ -54,17 +60,26 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Err(Failure::new(Exit::Corrupt, text))
 }
 
-fn table(out: &mut dyn Write, checkpoint: &Checkpoint, global_step: Option<i64>) -> io::Result<()> {
-    let rows: Vec<[String; 4]> = checkpoint.variables().map(row).collect();
-    let header = ["name", "dtype", "shape", "bytes"].map(str::to_owned);
+fn table(
+    out: &mut dyn Write,
+    checkpoint: &Checkpoint,
+    objects: Option<&ObjectGraph>,
+    global_step: Option<i64>,
+) -> io::Result<()> {
+    let rows: Vec<[String; 5]> = checkpoint.variables().map(|info| row(info, objects)).collect();
+    let header = ["name", "dtype", "shape", "bytes", "known as"].map(str::to_owned);
     let width = |column: usize| {
         let cells = rows.iter().chain([&header]).filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
     let widths = [width(0), width(1), width(2), width(3)];
     for row in [&header].into_iter().chain(&rows) {
-        let ([name, dtype, shape, bytes], [w0, w1, w2, w3]) = (row, widths);
-        writeln!(out, "{name:w0$}  {dtype:w1$}  {shape:w2$}  {bytes:>w3$}")?;
+        let ([name, dtype, shape, bytes, known_as], [w0, w1, w2, w3]) = (row, widths);
+        write!(out, "{name:w0$}  {dtype:w1$}  {shape:w2$}  {bytes:>w3$}")?;
+        match objects {
+            Some(_) => writeln!(out, "  {known_as}")?,
+            None => writeln!(out)?,
+        }
     }
 
     let elements = |info: &VariableInfo| info.dtype().size().and(info.shape().element_count()).unwrap_or(0);
@@ -83,14 +98,21 @@ fn table(out: &mut dyn Write, checkpoint: &Checkpoint, global_step: Option<i64>)
     )
 }
 
-fn row(info: &VariableInfo) -> [String; 4] {
+fn row(info: &VariableInfo, objects: Option<&ObjectGraph>) -> [String; 5] {
+    let known_as = object(info, objects).map_or("-".to_owned(), |object| object.name());
     [
         printable(&info.name()).into_owned(),
         info.dtype().to_string(),
         // Without spaces, so that columns are words for `sort` and `awk`.
         info.shape().to_string().replace(' ', ""),
         info.size().to_string(),
+        printable(&known_as).into_owned(),
     ]
+}
+
+/// What the object graph says of a variable.
+fn object<'g>(info: &VariableInfo, objects: Option<&'g ObjectGraph>) -> Option<ObjectVariable<'g>> {
+    objects?.with_key(std::str::from_utf8(info.key()).ok()?)
 }
 
 /// The JSON document. Fields may be added; a change of meaning raises `schema_version`.
@@ -111,6 +133,9 @@ struct Document {
 struct Variable {
     #[serde(flatten)]
     name: Name,
+    /// What an object-based checkpoint calls it; `null` where there is no such name, and in all others.
+    full_name: Option<String>,
+    object_path: Option<String>,
     dtype: &'static str,
     shape: Vec<usize>,
     bytes: u64,
@@ -151,7 +176,7 @@ impl Name {
     }
 }
 
-fn document(checkpoint: &Checkpoint, global_step: Option<i64>) -> Document {
+fn document(checkpoint: &Checkpoint, objects: Option<&ObjectGraph>, global_step: Option<i64>) -> Document {
     let fault = |(key, fault): (&[u8], &tfckpt::EntryFault)| Fault {
         name: Name::new(key),
         error: fault.to_string(),
@@ -169,16 +194,19 @@ fn document(checkpoint: &Checkpoint, global_step: Option<i64>) -> Document {
             Endianness::Big => "big",
         },
         global_step,
-        variables: checkpoint.variables().map(variable).collect(),
+        variables: checkpoint.variables().map(|info| variable(info, objects)).collect(),
         faults: checkpoint.faults().map(fault).collect(),
     }
 }
 
-fn variable(info: &VariableInfo) -> Variable {
+fn variable(info: &VariableInfo, objects: Option<&ObjectGraph>) -> Variable {
+    let object = object(info, objects);
     let slices: Vec<String> = info.slices().map(ToString::to_string).collect();
     let whole = slices.is_empty();
     Variable {
         name: Name::new(info.key()),
+        full_name: object.and_then(|object| object.full_name()).map(str::to_owned),
+        object_path: object.and_then(|object| object.object_path()),
         dtype: info.dtype().name(),
         shape: info.shape().dims().to_vec(),
         bytes: info.size(),

@@ -25,8 +25,8 @@ fn ls_prints_the_golden_json_document_of_a_small_checkpoint() {
         "endianness": "little",
         "global_step": null,
         "variables": [
-            {"name": "x0", "dtype": "float32", "shape": [2, 3], "bytes": 24, "shard": 0, "offset": 0, "crc32c": "0x78743a5d"},
-            {"name": "y0", "dtype": "float32", "shape": [3, 2], "bytes": 24, "shard": 0, "offset": 24, "crc32c": "0xd67f4938"},
+            {"name": "x0", "full_name": null, "object_path": null, "dtype": "float32", "shape": [2, 3], "bytes": 24, "shard": 0, "offset": 0, "crc32c": "0x78743a5d"},
+            {"name": "y0", "full_name": null, "object_path": null, "dtype": "float32", "shape": [3, 2], "bytes": 24, "shard": 0, "offset": 24, "crc32c": "0xd67f4938"},
         ],
     });
     assert_eq!(run.json(), golden);
@@ -48,7 +48,20 @@ fn ls_describes_every_dtype_as_tensorflow_does() {
         let crc = variable["crc32c"].as_str().unwrap();
         assert!(crc.starts_with("0x") && crc.len() == 10, "{crc}");
         let keys: Vec<_> = variable.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["bytes", "crc32c", "dtype", "name", "offset", "shape", "shard"]);
+        assert_eq!(
+            keys,
+            [
+                "bytes",
+                "crc32c",
+                "dtype",
+                "full_name",
+                "name",
+                "object_path",
+                "offset",
+                "shape",
+                "shard"
+            ]
+        );
     }
     let names: Vec<_> = variables
         .iter()
@@ -66,6 +79,33 @@ fn ls_prints_an_aligned_table_and_totals() {
                  2 variables, 12 parameters, 48 bytes, no global_step\n";
     assert_eq!(run.stdout, table);
     assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn ls_tells_what_people_call_the_variables_of_an_object_based_checkpoint() {
+    let prefix = fixture("tf2_module_slots/ckpt-3");
+    let document = tfckpt(&["ls", &prefix, "--json"]).exits(0).json();
+    assert_eq!(document["schema_version"], 1);
+    let variables = document["variables"].as_array().unwrap();
+    let find = |name: &str| variables.iter().find(|variable| variable["name"] == name).unwrap();
+    let kernel = find("model/layers/0/kernel/.ATTRIBUTES/VARIABLE_VALUE");
+    assert_eq!(kernel["full_name"], "dense/kernel");
+    assert_eq!(kernel["object_path"], "model/layers/0/kernel");
+    let moment = find("model/layers/0/kernel/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE");
+    assert_eq!(moment["full_name"], "dense/kernel/Adam");
+    assert_eq!(moment["object_path"], "model/layers/0/kernel/m");
+    let graph = find("_CHECKPOINTABLE_OBJECT_GRAPH");
+    assert_eq!(
+        (&graph["full_name"], &graph["object_path"]),
+        (&Value::Null, &Value::Null)
+    );
+
+    let table = tfckpt(&["ls", &prefix]).exits(0).stdout;
+    let line = |start: &str| table.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert!(line("name").ends_with("  known as"), "{table}");
+    // Two variables are called `dense/kernel`.
+    assert!(line("model/layers/0/kernel/.ATTR").ends_with("  model/layers/0/kernel"));
+    assert!(line("model/layers/0/kernel/.OPTIMIZER_SLOT/optimizer/m").ends_with("  dense/kernel/Adam"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! knows the file and the variable adds them once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::dtype::DType;
 use crate::map::LoadReport;
@@ -42,6 +43,17 @@ pub enum Error {
         /// The name asked for.
         name: String,
         /// The nearest names that are there.
+        candidates: Vec<String>,
+    },
+
+    /// Several variables of an object-based checkpoint may be meant.
+    #[error("`{name}` may be any of several variables of checkpoint `{}`{}", prefix.display(), Suggest("did you mean", candidates))]
+    AmbiguousName {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// Names that say which, the first few.
         candidates: Vec<String>,
     },
 
@@ -158,6 +170,26 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The object graph of a checkpoint does not parse. Variables can be read by their keys.
+    #[error("the object graph of checkpoint `{}` is corrupt at byte {offset}: {reason}", prefix.display())]
+    CorruptObjectGraph {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The offset in the serialised graph.
+        offset: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+
+    /// The object graph of a checkpoint cannot be read, and no variable has the name asked for as its key.
+    #[error("the names of the variables of checkpoint `{}` are not known, because its object graph cannot be read; read variables by their keys", prefix.display())]
+    ObjectGraph {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// Why not.
+        source: Arc<Error>,
+    },
+
     /// The file is sound, but written for a newer reader or with a feature that this one does not have.
     #[error("`{}`: {what}", path.display())]
     Unsupported {
@@ -196,6 +228,18 @@ pub enum Error {
     DuplicateName {
         /// The name.
         name: String,
+    },
+
+    /// A variable to be written has no place among the Python objects of an object layout.
+    #[error(
+        "variable `{name}` has no place in the object layout: name its layer there, give it a place with `place`, or leave it out of the graph with `outside`{}",
+        Suggest("did you mean", candidates)
+    )]
+    NoPlace {
+        /// The variable.
+        name: String,
+        /// The nearest layers.
+        candidates: Vec<String>,
     },
 
     /// The caller asked for something that cannot be.
@@ -272,12 +316,16 @@ impl Error {
             | Error::ShardTruncated { .. }
             | Error::Checksum { .. }
             | Error::CorruptPayload { .. }
+            | Error::CorruptObjectGraph { .. }
             | Error::StateFile { .. } => ErrorKind::Corrupt,
             Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::LimitExceeded { .. } => ErrorKind::Limit,
-            Error::DtypeMismatch { .. }
+            Error::ObjectGraph { source, .. } => source.kind(),
+            Error::AmbiguousName { .. }
+            | Error::DtypeMismatch { .. }
             | Error::WrongLength { .. }
             | Error::DuplicateName { .. }
+            | Error::NoPlace { .. }
             | Error::InvalidArgument { .. }
             | Error::AlreadyExists { .. }
             | Error::Mismatch { .. } => ErrorKind::Usage,

@@ -68,6 +68,7 @@ mod table;
 mod bundle;
 
 mod meta;
+pub mod objects;
 
 mod checkpoint;
 pub mod map;

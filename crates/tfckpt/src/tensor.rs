@@ -174,6 +174,13 @@ impl<'a> Variable<'a> {
         self.part.as_ref().map(|(whole, slice)| (whole, slice))
     }
 
+    /// The same variable under another name.
+    #[must_use]
+    pub fn renamed(mut self, name: impl Into<Vec<u8>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The name, as text; bytes that are not UTF-8 are replaced.
     pub fn name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.name)

@@ -26,6 +26,7 @@ mod writer;
 pub use entry::VariableInfo;
 pub(crate) use index::{Entries, read_entries, sync, write_index};
 pub use payload::Strings;
+pub(crate) use reader::Names;
 pub use reader::{Bundle, Endianness, Format};
 pub(crate) use v1::matches;
 pub use writer::{BundleWriter, Written};

@@ -32,6 +32,16 @@ pub struct Bundle {
     /// Entries that cannot be true, sorted by key.
     faults: Vec<Fault>,
     source: Box<dyn Source>,
+    names: Option<Arc<dyn Names>>,
+}
+
+/// Names of variables other than their keys, known to a higher layer.
+pub(crate) trait Names: std::fmt::Debug + Send + Sync {
+    /// The key of the variable that `name`, which is no key itself, means.
+    fn key_of(&self, bundle: &Bundle, name: &str) -> Result<Option<String>>;
+
+    /// What people call the variable with this key.
+    fn name_of(&self, bundle: &Bundle, key: &str) -> Option<String>;
 }
 
 /// The format of a checkpoint.
@@ -86,7 +96,14 @@ impl Bundle {
             variables: opened.variables,
             faults: opened.faults,
             source: opened.source,
+            names: None,
         })
+    }
+
+    /// The same bundle, whose variables can be asked for by these names, too.
+    pub(crate) fn with_names(mut self, names: Option<Arc<dyn Names>>) -> Self {
+        self.names = names;
+        self
     }
 
     /// The prefix, with its directory.
@@ -129,37 +146,46 @@ impl Bundle {
         self.faults.iter().map(|(key, fault)| (key.as_ref(), fault))
     }
 
-    /// Whether a variable of this name is there. Looks at the index only.
+    /// Whether a variable of this name is there. Looks at the index, and for a name that is no key at the object
+    /// graph, if there is one.
     pub fn contains(&self, name: impl AsRef<[u8]>) -> bool {
-        self.position(name.as_ref()).is_some()
+        self.lookup(name.as_ref()).is_ok_and(|found| found.is_some())
     }
 
-    /// The variable of this name.
+    /// Whether the index has this key.
+    pub(crate) fn has_key(&self, key: impl AsRef<[u8]>) -> bool {
+        self.position(key.as_ref()).is_some()
+    }
+
+    /// The variable of this name: its key, or for a [`Checkpoint`](crate::Checkpoint) that is object-based any name
+    /// by which [`ObjectGraph::find`](crate::objects::ObjectGraph::find) finds it.
     ///
     /// # Errors
-    /// [`Error::VariableNotFound`], with the nearest names; [`Error::CorruptEntry`].
+    /// [`Error::VariableNotFound`], with the nearest names; [`Error::AmbiguousName`]; [`Error::CorruptEntry`];
+    /// [`Error::ObjectGraph`].
     pub fn variable(&self, name: impl AsRef<[u8]>) -> Result<&VariableInfo> {
         let key = name.as_ref();
-        if let Some(info) = self.position(key).and_then(|at| self.variables.get(at)) {
+        if let Some(info) = self.lookup(key)? {
             return Ok(info);
         }
         let name = String::from_utf8_lossy(key).into_owned();
-        if let Some((_, fault)) = self.faults.iter().find(|(faulty, _)| faulty.as_ref() == key) {
-            return Err(Error::CorruptEntry {
-                path: self.index_path(),
-                name,
-                fault: fault.clone(),
-            });
-        }
-        let names = self
-            .variables
-            .iter()
-            .filter_map(|info| std::str::from_utf8(info.key()).ok());
+        let names: Vec<String> = self.variables.iter().map(|info| self.display_name(info)).collect();
         Err(Error::VariableNotFound {
             prefix: self.prefix(),
-            candidates: nearest(&name, names, 3),
+            candidates: nearest(&name, names.iter().map(String::as_str), 3),
             name,
         })
+    }
+
+    /// What people call a variable: for a [`Checkpoint`](crate::Checkpoint) that is object-based its full name or
+    /// object path, as [`ObjectVariable::name`](crate::objects::ObjectVariable::name); otherwise its key.
+    pub fn display_name(&self, info: &VariableInfo) -> String {
+        let names = self.names.as_ref();
+        let key = std::str::from_utf8(info.key()).ok();
+        names
+            .zip(key)
+            .and_then(|(names, key)| names.name_of(self, key))
+            .unwrap_or_else(|| info.name().into_owned())
     }
 
     /// The elements of a variable, row-major. One allocation, filled in place.
@@ -317,6 +343,36 @@ impl Bundle {
 
     fn position(&self, key: &[u8]) -> Option<usize> {
         self.variables.binary_search_by(|info| info.key().cmp(key)).ok()
+    }
+
+    /// As [`variable`](Self::variable), without looking for near names.
+    pub(crate) fn lookup(&self, name: &[u8]) -> Result<Option<&VariableInfo>> {
+        let found = |key: &[u8]| self.position(key).and_then(|at| self.variables.get(at));
+        if let Some(info) = found(name) {
+            return Ok(Some(info));
+        }
+        self.check_fault(name)?;
+        let (Some(names), Ok(text)) = (&self.names, std::str::from_utf8(name)) else {
+            return Ok(None);
+        };
+        let Some(key) = names.key_of(self, text)? else {
+            return Ok(None);
+        };
+        self.check_fault(key.as_bytes())?;
+        Ok(found(key.as_bytes()))
+    }
+
+    /// Fails for a variable whose entry is invalid.
+    fn check_fault(&self, key: &[u8]) -> Result<()> {
+        let at = self.faults.binary_search_by(|(faulty, _)| faulty.as_ref().cmp(key));
+        match at.ok().and_then(|at| self.faults.get(at)) {
+            None => Ok(()),
+            Some((_, fault)) => Err(Error::CorruptEntry {
+                path: self.index_path(),
+                name: String::from_utf8_lossy(key).into_owned(),
+                fault: fault.clone(),
+            }),
+        }
     }
 
     fn dtype_mismatch(&self, info: &VariableInfo, requested: DType) -> Error {

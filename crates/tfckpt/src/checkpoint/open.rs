@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use super::GLOBAL_STEP;
 use super::state::{STATE_FILE, checkpoint_state};
-use crate::bundle::{Bundle, matches, parse_shard_name};
+use crate::bundle::{Bundle, Names, VariableInfo, matches, parse_shard_name};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::LocalDir;
 use crate::limits::Limits;
+use crate::objects::{ObjectGraph, ObjectNames};
 use crate::suggest::nearest;
 use crate::table::MAGIC;
 
@@ -32,6 +33,7 @@ use crate::table::MAGIC;
 #[derive(Debug)]
 pub struct Checkpoint {
     bundle: Bundle,
+    objects: Option<Arc<ObjectNames>>,
 }
 
 impl Checkpoint {
@@ -60,27 +62,61 @@ impl Checkpoint {
         let no_name = || no_checkpoint(path.as_ref(), "its last component is not UTF-8 text");
         let name = prefix.file_name().and_then(OsStr::to_str).ok_or_else(no_name)?;
         let storage = Arc::new(LocalDir::new(prefix.parent().unwrap_or(Path::new(""))));
-        Ok(Checkpoint {
-            bundle: Bundle::open(storage, name, limits)?,
-        })
+        Ok(Bundle::open(storage, name, limits)?.into())
     }
 
-    /// The value of the variable `global_step`; `None` if there is none that is an int64 or int32 scalar.
+    /// The object graph of a checkpoint that `tf.train.Checkpoint`, Keras or a SavedModel wrote; `None` if it is
+    /// name-based. Read once, when it is first needed.
+    ///
+    /// # Errors
+    /// [`Error::ObjectGraph`].
+    pub fn objects(&self) -> Result<Option<&ObjectGraph>> {
+        match &self.objects {
+            Some(objects) => objects.graph(&self.bundle),
+            None => Ok(None),
+        }
+    }
+
+    /// The variable that `name` means: its key, full name, object path, or the end of one of these that only one
+    /// variable has; see [`ObjectGraph::find`]. All reading takes such names.
+    ///
+    /// # Errors
+    /// As [`Bundle::variable`].
+    pub fn find(&self, name: &str) -> Result<&VariableInfo> {
+        self.bundle.variable(name)
+    }
+
+    /// The value of the variable `global_step`, or in an object-based checkpoint without one of the root's child `step`;
+    /// `None` if there is none that is an int64 or int32 scalar.
     ///
     /// # Errors
     /// The variable is there and cannot be read.
     pub fn global_step(&self) -> Result<Option<i64>> {
-        let Ok(info) = self.bundle.variable(GLOBAL_STEP) else {
+        let Some(info) = self.step_variable()? else {
             return Ok(None);
         };
         if info.shape().rank() > 0 {
             return Ok(None);
         }
         match info.dtype() {
-            DType::Int64 => Ok(self.bundle.read::<i64>(GLOBAL_STEP)?.first().copied()),
-            DType::Int32 => Ok(self.bundle.read::<i32>(GLOBAL_STEP)?.first().map(|&step| step.into())),
+            DType::Int64 => Ok(self.bundle.read::<i64>(info.key())?.first().copied()),
+            DType::Int32 => Ok(self.bundle.read::<i32>(info.key())?.first().map(|&step| step.into())),
             _ => Ok(None),
         }
+    }
+
+    fn step_variable(&self) -> Result<Option<&VariableInfo>> {
+        if !self.bundle.has_key(GLOBAL_STEP)
+            && let Some(graph) = self.objects()?
+        {
+            let root = graph.node(0);
+            let child = root.and_then(|root| root.child(GLOBAL_STEP).or_else(|| root.child("step")));
+            let step = child
+                .and_then(|node| node.variable())
+                .or_else(|| graph.find(GLOBAL_STEP).ok());
+            return Ok(step.and_then(|step| self.bundle.variable(step.key()).ok()));
+        }
+        Ok(self.bundle.variable(GLOBAL_STEP).ok())
     }
 }
 
@@ -94,7 +130,12 @@ impl Deref for Checkpoint {
 
 impl From<Bundle> for Checkpoint {
     fn from(bundle: Bundle) -> Self {
-        Checkpoint { bundle }
+        let objects = ObjectNames::of(&bundle);
+        let names = objects.clone().map(|names| names as Arc<dyn Names>);
+        Checkpoint {
+            bundle: bundle.with_names(names),
+            objects,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::bundle::{BundleWriter, index_name};
 use crate::error::{Error, Result};
 use crate::io::{Durability, LocalDir, Storage};
 use crate::meta::{GraphSpec, MetaGraphWriter, VariableKind, meta_name};
+use crate::objects::ObjectLayout;
 use crate::tensor::Variable;
 
 /// Saves checkpoints into a directory and keeps the last few, as `tf.compat.v1.train.Saver` does.
@@ -50,6 +51,7 @@ pub struct Saver {
     max_shard_bytes: u64,
     write_meta_graph: bool,
     variable_kind: VariableKind,
+    objects: Option<ObjectLayout>,
     /// Names of the kept checkpoints, oldest first; `None` until the state file was read.
     tracked: Option<Vec<PathBuf>>,
 }
@@ -86,6 +88,7 @@ impl Saver {
             max_shard_bytes: u64::MAX,
             write_meta_graph: true,
             variable_kind: VariableKind::default(),
+            objects: None,
             tracked: None,
         }
     }
@@ -149,6 +152,15 @@ impl Saver {
         self
     }
 
+    /// Writes object-based checkpoints, which `tf.train.Checkpoint` restores into objects that are laid out so. The
+    /// save counter is the step, as in the name. As TensorFlow, writes no `.meta` beside them. Default: none, and
+    /// checkpoints are name-based.
+    #[must_use]
+    pub fn objects(mut self, layout: impl Into<Option<ObjectLayout>>) -> Self {
+        self.objects = layout.into();
+        self
+    }
+
     /// Where it saves.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -159,12 +171,15 @@ impl Saver {
     ///
     /// # Errors
     /// [`Error::DuplicateName`], also for a variable called `global_step`; [`Error::AlreadyExists`];
-    /// [`Error::StateFile`]; otherwise as [`BundleWriter::add`] and [`BundleWriter::finish`]. After an error all
+    /// [`Error::StateFile`]; as [`ObjectLayout::apply`]; otherwise as [`BundleWriter::add`] and [`BundleWriter::finish`]. After an error all
     /// earlier checkpoints are as they were.
     pub fn save<'a>(&mut self, variables: impl IntoIterator<Item = Variable<'a>>, global_step: i64) -> Result<Saved> {
         self.check_basename()?;
         let mut variables: Vec<Variable<'a>> = variables.into_iter().collect();
         variables.push(Variable::scalar(GLOBAL_STEP, global_step));
+        if let Some(layout) = &self.objects {
+            variables = layout.clone().save_counter(global_step).apply(variables)?;
+        }
         variables.sort_by(|a, b| a.key().cmp(b.key()));
         // Before a byte is written. Slices of one variable share its name.
         let twice = |[a, b]: &&[Variable<'_>; 2]| a.key() == b.key() && (a.part().is_none() || b.part().is_none());
@@ -183,7 +198,7 @@ impl Saver {
         let mut writer = BundleWriter::create(storage.clone(), &name)?
             .with_durability(self.durability)
             .with_max_shard_bytes(self.max_shard_bytes);
-        let graph = self.write_meta_graph.then(|| self.graph(&variables));
+        let graph = (self.write_meta_graph && self.objects.is_none()).then(|| self.graph(&variables));
         variables.into_iter().try_for_each(|variable| writer.add(variable))?;
         // The index comes last: with it, everything is there.
         if let Some(graph) = graph {

@@ -7,6 +7,7 @@ use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::objects::OBJECT_GRAPH_KEY;
 use crate::shape::Shape;
 use crate::suggest::nearest;
 
@@ -64,18 +65,18 @@ impl Plan {
         let mut used = BTreeSet::new();
         for (index, target) in targets.iter().enumerate() {
             match find(checkpoint, target) {
-                None => report.missing.push(Missing {
+                Err(candidates) => report.missing.push(Missing {
                     path: target.path.clone(),
                     names: target.names.clone(),
-                    candidates: Vec::new(),
+                    candidates,
                 }),
-                Some(info) => {
+                Ok(info) => {
                     used.insert(info.key());
                     match fit(info, target) {
                         Ok(transform) => {
                             report.loaded.push(Loaded {
                                 path: target.path.clone(),
-                                name: info.name().into_owned(),
+                                name: checkpoint.display_name(info),
                                 transposed: !transform.is_identity(),
                             });
                             steps.push(Step {
@@ -89,9 +90,15 @@ impl Plan {
                 }
             }
         }
-        let unused = checkpoint.variables().filter(|info| !used.contains(info.key()));
-        report.unused = unused.map(|info| info.name().into_owned()).collect();
-        for missing in &mut report.missing {
+        // The object graph is no variable of any model.
+        let is_unused = |info: &&VariableInfo| !used.contains(info.key()) && info.key() != OBJECT_GRAPH_KEY.as_bytes();
+        let unused = checkpoint.variables().filter(is_unused);
+        report.unused = unused.map(|info| checkpoint.display_name(info)).collect();
+        for missing in report
+            .missing
+            .iter_mut()
+            .filter(|missing| missing.candidates.is_empty())
+        {
             let wanted = missing.names.first().map_or("", String::as_str);
             missing.candidates = nearest(wanted, report.unused.iter().map(String::as_str), 3);
         }
@@ -159,13 +166,17 @@ impl Step {
     }
 }
 
-fn find<'a>(checkpoint: &'a Bundle, target: &Target) -> Option<&'a VariableInfo> {
-    target.names.iter().find_map(|name| {
-        checkpoint
-            .contains(name)
-            .then(|| checkpoint.variable(name).ok())
-            .flatten()
-    })
+/// The variable, or those that an ambiguous name may mean.
+fn find<'a>(checkpoint: &'a Bundle, target: &Target) -> Result<&'a VariableInfo, Vec<String>> {
+    let mut ambiguous = Vec::new();
+    for name in &target.names {
+        match checkpoint.lookup(name.as_bytes()) {
+            Ok(Some(info)) => return Ok(info),
+            Err(Error::AmbiguousName { candidates, .. }) => ambiguous.extend(candidates),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Err(ambiguous)
 }
 
 /// The transform, if the variable has the dtype and shape that the target needs.

@@ -4,7 +4,12 @@
 //! Fields that we never use are left out: prost skips them, and a hostile file cannot make us store them.
 
 pub(crate) mod meta_graph;
+mod object_graph;
 pub(crate) mod v1;
+
+pub(crate) use object_graph::{
+    BoolValue, ObjectReference, SerializedTensor, SlotVariableReference, TrackableObject, TrackableObjectGraph,
+};
 
 use prost::Message;
 

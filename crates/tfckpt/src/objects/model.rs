@@ -1,0 +1,161 @@
+//! Where the Python classes of models hold their variables.
+
+use std::collections::HashMap;
+
+use super::tree::{ObjectId, ObjectTree};
+use crate::error::{Error, Result};
+use crate::suggest::nearest;
+use crate::tensor::Variable;
+
+/// How a model holds its layers.
+#[derive(Debug, Clone)]
+pub(super) enum Model {
+    /// Attributes are called as the components of names.
+    Attributes {
+        /// Layers are those of Keras 3.
+        private: bool,
+    },
+    /// Layers are numbered in one list of Keras 3.
+    Keras3 { list: &'static str, layers: Vec<String> },
+    /// Layers of Keras 2 are numbered twice: all of them, and those with variables.
+    Keras2 { layers: Vec<String> },
+}
+
+/// The order in which layers of Keras make their variables.
+const ORDER: [&str; 14] = [
+    "kernel",
+    "depthwise_kernel",
+    "pointwise_kernel",
+    "recurrent_kernel",
+    "embeddings",
+    "gamma",
+    "scale",
+    "alpha",
+    "query",
+    "key",
+    "value",
+    "bias",
+    "beta",
+    "moving_mean",
+];
+
+impl Model {
+    pub(super) fn keras3<S: Into<String>>(list: &'static str, layers: impl IntoIterator<Item = S>) -> Self {
+        Model::Keras3 {
+            list,
+            layers: layers.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    pub(super) fn keras2<S: Into<String>>(layers: impl IntoIterator<Item = S>) -> Self {
+        Model::Keras2 {
+            layers: layers.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    fn layers(&self) -> &[String] {
+        match self {
+            Model::Attributes { .. } => &[],
+            Model::Keras3 { layers, .. } | Model::Keras2 { layers } => layers,
+        }
+    }
+
+    pub(super) fn has_layer(&self, name: &str) -> bool {
+        self.layers().iter().any(|layer| layer == name)
+    }
+
+    /// The number of a variable's layer, and its name in there.
+    fn in_layer<'n>(&self, name: &'n str) -> Option<(usize, &'n str)> {
+        let mut layers = self.layers().iter().enumerate();
+        layers.find_map(|(at, layer)| Some((at, name.strip_prefix(layer.as_str())?.strip_prefix('/')?)))
+    }
+
+    /// In the order that the model has its variables in: a `tf.Module` sorts by name, Keras has layers in order and
+    /// their variables as they were made.
+    pub(super) fn ordered<'a>(&self, mut variables: Vec<(String, Variable<'a>)>) -> Vec<(String, Variable<'a>)> {
+        if let Model::Attributes { private: false } = self {
+            variables.sort_by(|a, b| a.0.cmp(&b.0));
+            return variables;
+        }
+        let split = |name: &str| {
+            name.rsplit_once('/')
+                .map(|(scope, leaf)| (scope.to_owned(), leaf.to_owned()))
+        };
+        let split = |name: &str| split(name).unwrap_or_else(|| (String::new(), name.to_owned()));
+        let mut scopes = HashMap::new();
+        for (name, _) in &variables {
+            let next = scopes.len();
+            scopes.entry(split(name).0).or_insert(next);
+        }
+        variables.sort_by_cached_key(|(name, _)| {
+            let (scope, leaf) = split(name);
+            let place = ORDER.iter().position(|known| *known == leaf).unwrap_or(ORDER.len());
+            let layer = self.in_layer(name).map_or(0, |(layer, _)| layer);
+            (layer, scopes.get(&scope).copied(), place)
+        });
+        variables
+    }
+
+    /// Puts a variable where the model has it.
+    pub(super) fn add<'a>(
+        &self,
+        tree: &mut ObjectTree<'a>,
+        root: &str,
+        name: &str,
+        variable: Variable<'a>,
+    ) -> Result<ObjectId> {
+        let root = tree.object(root);
+        let (layer, path) = match self {
+            Model::Attributes { .. } => (root, name),
+            Model::Keras3 { list, .. } => {
+                let (at, path) = self.in_layer(name).ok_or_else(|| self.no_place(name))?;
+                let list = list.split('/').fold(root, |object, name| tree.child(object, name));
+                (tree.child(list, &at.to_string()), path)
+            }
+            Model::Keras2 { .. } => {
+                let (at, path) = self.in_layer(name).ok_or_else(|| self.no_place(name))?;
+                (keras2_layer(tree, root, at), path)
+            }
+        };
+        let (scope, leaf) = path.rsplit_once('/').unwrap_or(("", path));
+        let holder = scope
+            .split('/')
+            .filter(|name| !name.is_empty())
+            .fold(layer, |object, name| tree.child(object, name));
+        // Keras 3 has some weights as private attributes, which of them depends on the layer and on the version: both
+        // names lead there, and Python takes the one that it has.
+        let private = match self {
+            Model::Keras3 { .. } | Model::Attributes { private: true } => {
+                matches!(leaf, "kernel" | "embeddings").then(|| format!("_{leaf}"))
+            }
+            _ => None,
+        };
+        let object = tree.child(holder, private.as_deref().unwrap_or(leaf));
+        tree.set(object, variable)?;
+        if private.is_some() {
+            tree.alias(holder, leaf, object);
+        }
+        Ok(object)
+    }
+
+    fn no_place(&self, name: &str) -> Error {
+        let layers = self.layers().iter().map(String::as_str);
+        Error::NoPlace {
+            name: name.to_owned(),
+            candidates: nearest(name.split('/').next().unwrap_or(name), layers, 3),
+        }
+    }
+}
+
+/// A layer of Keras 2, numbered among those with variables first, and then among all. Layers come in their order.
+fn keras2_layer(tree: &mut ObjectTree<'_>, root: ObjectId, at: usize) -> ObjectId {
+    let name = format!("layer-{at}");
+    if let Some(layer) = tree.get(root, &name) {
+        return layer;
+    }
+    let mut weighted = (0..).map(|number| format!("layer_with_weights-{number}"));
+    let free = weighted.find(|name| tree.get(root, name).is_none()).unwrap_or_default();
+    let layer = tree.child(root, &free);
+    tree.alias(root, &name, layer);
+    layer
+}
