@@ -213,6 +213,92 @@ def theirs_by_name(check, peer, folder, random):
             check(f"{kind} with {optimizer_kind}: we find everything by name", not wrong, wrong)
 
 
+def nested(check, peer, folder, random):
+    """Layers that hold layers, and a step beside the model."""
+    tokens = keras.Input((6,), name="tokens")
+    x = L.Dropout(0.5, name="drop")(L.Embedding(7, 4, name="words")(tokens))
+    x = L.MultiHeadAttention(2, 2, name="heads")(x, x)
+    x = L.Bidirectional(L.LSTM(3, return_sequences=True), name="both")(x)
+    x = L.GRU(3, name="gru")(x)
+    model, optimizer, step = keras.Model(tokens, L.PReLU(name="bent")(x)), keras.optimizers.Adam(0.5), tf.Variable(0, dtype=tf.int64)
+    optimizer.build(model.trainable_variables)
+    variables = {variable.path: variable for variable in model.variables if "seed_generator" not in variable.path}
+    for slot, attribute in ADAM.items():
+        for variable, moment in zip(model.trainable_variables, getattr(optimizer, attribute)):
+            variables[f"{variable.path}/{slot}"] = moment
+    values = randoms(random, variables)
+    spec = folder / "objects.json"
+    spec.write_text(described(values, layout="keras3_functional", step="step", learning_rate=0.5,
+                              layers=[operation.name for operation in model._operations]))
+    directory = folder / "nested"
+    latest = peer("objects-save", spec, directory, 4, 9)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+    checkpoint.restore(latest).assert_consumed()
+    check("nested layers: restored", not differing(values, variables), differing(values, variables))
+    check("nested layers: counters", (int(step), int(checkpoint.save_counter), int(optimizer.iterations.numpy())) == (9, 9, 9))
+    manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
+    check("nested layers: CheckpointManager goes on", manager.save() == str(directory / "ckpt-10"))
+
+
+def keras2(check, peer, folder, random):
+    """Keras 2, where it is installed: its optimizers of both kinds, and `load_weights`, which reads checkpoints."""
+    try:
+        import tf_keras as k2
+    except ImportError:
+        return
+    layers = [k2.layers.InputLayer((8, 8, 1), name="pixels"), k2.layers.Conv2D(4, 3, name="conv1", use_bias=False),
+              k2.layers.BatchNormalization(name="bn1"), k2.layers.ReLU(name="relu1"), k2.layers.Flatten(name="flat"),
+              k2.layers.Dense(3, name="fc")]
+
+    def functional():
+        x = pixels = k2.Input((8, 8, 1), name="pixels")
+        for layer in layers[1:]:
+            x = type(layer).from_config(layer.get_config())(x)
+        return k2.Model(pixels, x)
+
+    kinds = {"sequential": lambda: k2.Sequential([type(layer).from_config(layer.get_config()) for layer in layers]),
+             "functional": functional}
+    optimizers = {"keras2": lambda: k2.optimizers.Adam(0.25), "keras2_legacy": lambda: k2.optimizers.legacy.Adam(0.25)}
+    for kind, make in kinds.items():
+        for optimizer_kind, make_optimizer in optimizers.items():
+            what = f"Keras 2 {kind} with {optimizer_kind}"
+            model, optimizer = make(), make_optimizer()
+            optimizer.apply_gradients([(tf.zeros_like(v), v) for v in model.trainable_variables])
+            variables = {variable.name.split(":")[0]: variable for variable in model.variables}
+            for i, variable in enumerate(model.trainable_variables):
+                name = variable.name.split(":")[0]
+                legacy = optimizer_kind == "keras2_legacy"
+                variables[f"{name}/m"] = optimizer.get_slot(variable, "m") if legacy else optimizer._momentums[i]
+                variables[f"{name}/v"] = optimizer.get_slot(variable, "v") if legacy else optimizer._velocities[i]
+            values = randoms(random, variables)
+            more = {"beta_1": 0.5, "beta_2": 0.75, "decay": 0.0} if optimizer_kind == "keras2_legacy" else {}
+            spec = folder / "objects.json"
+            spec.write_text(described(values, layout="keras2", layers=[layer.name for layer in model.layers],
+                                      optimizer=optimizer_kind, learning_rate=0.5, iterations=4, hyperparameters=more))
+            prefix = str(folder / f"keras2-{kind}-{optimizer_kind}")
+            peer("objects-write", spec, prefix)
+            tf.train.Checkpoint(model=model, optimizer=optimizer).read(prefix).assert_consumed()
+            check(f"{what}: read", not differing(values, variables), differing(values, variables))
+            check(f"{what}: iterations and rate", (int(optimizer.iterations), float(optimizer.learning_rate)) == (4, 0.5))
+            theirs = tf.train.Checkpoint(model=model, optimizer=optimizer).write(str(folder / "theirs2"))
+            keys = [set(tf.train.load_checkpoint(path).get_variable_to_shape_map()) for path in (prefix, theirs)]
+            check(f"{what}: the keys are TensorFlow's", keys[0] == keys[1], keys[0] ^ keys[1])
+            names = folder / "names.json"
+            names.write_text(json.dumps(list(variables)))
+            found = peer("objects-find", theirs, names)
+            wrong = [(name, found[name].get("error")) for name in variables
+                     if found[name].get("bytes_hex") != values[name].tobytes().hex()]
+            check(f"{what}: we find everything by name", not wrong, wrong)
+        weights = {variable.name.split(":")[0]: values[variable.name.split(":")[0]] for variable in model.variables}
+        spec.write_text(described(weights, layout="keras2", layers=[layer.name for layer in model.layers], root=""))
+        prefix = str(folder / f"keras2-{kind}-weights")
+        peer("objects-write", spec, prefix)
+        model = make()
+        model.load_weights(prefix).assert_consumed()
+        variables = {variable.name.split(":")[0]: variable for variable in model.variables}
+        check(f"Keras 2 {kind}: load_weights", not differing(weights, variables), differing(weights, variables))
+
+
 def load_weights(check, folder):
     """Keras 3 itself reads no such files, ours or TensorFlow's."""
     model, _ = sequential()
@@ -231,4 +317,6 @@ def objects(check, peer, folder):
     ours_into_module(check, peer, folder, random)
     ours_into_legacy_module(check, peer, folder, random)
     theirs_by_name(check, peer, folder, random)
+    nested(check, peer, folder, random)
+    keras2(check, peer, folder, random)
     load_weights(check, folder)
