@@ -22,7 +22,7 @@ pub(super) enum Model {
 }
 
 /// The order in which layers of Keras make their variables.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 11] = [
     "kernel",
     "depthwise_kernel",
     "pointwise_kernel",
@@ -31,9 +31,6 @@ const ORDER: [&str; 14] = [
     "gamma",
     "scale",
     "alpha",
-    "query",
-    "key",
-    "value",
     "bias",
     "beta",
     "moving_mean",
@@ -118,10 +115,18 @@ impl Model {
             }
         };
         let (scope, leaf) = path.rsplit_once('/').unwrap_or(("", path));
+        let numbered = matches!(self, Model::Keras3 { .. });
         let holder = scope
             .split('/')
             .filter(|name| !name.is_empty())
-            .fold(layer, |object, name| tree.child(object, name));
+            .fold(layer, |object, name| {
+                let attribute = inner_layer(name).filter(|_| numbered);
+                let inner = tree.child(object, attribute.unwrap_or(name));
+                if attribute.is_some() && tree.get(object, name).is_none() {
+                    tree.alias(object, name, inner);
+                }
+                inner
+            });
         // Keras 3 has some weights as private attributes, which of them depends on the layer and on the version: both
         // names lead there, and Python takes the one that it has.
         let private = match self {
@@ -145,6 +150,20 @@ impl Model {
             candidates: nearest(name.split('/').next().unwrap_or(name), layers, 3),
         }
     }
+}
+
+/// The attribute that holds a layer within a layer of Keras 3, where that is not the inner layer's name.
+fn inner_layer(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "query" => "_query_dense",
+        "key" => "_key_dense",
+        "value" => "_value_dense",
+        "attention_output" => "_output_dense",
+        "gru_cell" | "lstm_cell" | "simple_rnn_cell" => "cell",
+        _ if name.starts_with("forward_") => "forward_layer",
+        _ if name.starts_with("backward_") => "backward_layer",
+        _ => return None,
+    })
 }
 
 /// A layer of Keras 2, numbered among those with variables first, and then among all. Layers come in their order.

@@ -20,6 +20,16 @@ impl Text {
         std::str::from_utf8(text).unwrap_or_default()
     }
 
+    /// A part of the string, which must lie within it.
+    pub(super) fn part(self, from: usize, len: usize) -> Text {
+        let end = self.start + self.len;
+        let start = self.start.saturating_add(count(from)).min(end);
+        Text {
+            start,
+            len: count(len).min(end - start),
+        }
+    }
+
     fn is_empty(self) -> bool {
         self.len == 0
     }

@@ -1,12 +1,13 @@
 //! What optimizers keep for each variable: their slots.
 //!
 //! Optimizers of TensorFlow 1 and of early Keras name variable, slot and slot variable in `slot_variables`. Those of
-//! Keras 3 hold parallel lists: element `i` of `_momentums` belongs to element `i` of `_trainable_variables`.
+//! Keras 3 hold parallel lists: element `i` of `_momentums` belongs to element `i` of `_trainable_variables`. Those of
+//! Keras 2.11 and later say it only in the names of the state: `Adam/m/dense/kernel` in a list `_momentums`.
 
 use std::collections::{HashMap, HashSet};
 
 use super::graph::{ObjectGraph, ObjectNode, ObjectVariable};
-use super::parse::{ChildRecord, Tables, Text};
+use super::parse::{Tables, Text};
 
 /// A slot variable, by the ids of its nodes.
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +78,35 @@ impl ObjectGraph {
     }
 }
 
+/// A graph that is being read, with the nodes of full names that only one has.
+#[derive(Clone, Copy)]
+struct Graph<'g> {
+    bytes: &'g [u8],
+    tables: &'g Tables,
+    names: &'g HashMap<&'g str, Option<u32>>,
+}
+
 /// All slots of a graph, sorted by the node of the slot variable. There are never more than references in the graph.
 pub(super) fn slots(bytes: &[u8], tables: &Tables) -> Vec<SlotEntry> {
+    let optimizers: Vec<usize> = (0..tables.nodes.len())
+        .filter(|&id| tables.is_optimizer(bytes, id))
+        .collect();
+    let mut names: HashMap<&str, Option<u32>> = HashMap::new();
+    if !optimizers.is_empty() {
+        for attribute in &tables.attributes {
+            let entry = names.entry(attribute.full_name.of(bytes));
+            entry.and_modify(|node| *node = None).or_insert(Some(attribute.node));
+        }
+    }
+    let graph = Graph {
+        bytes,
+        tables,
+        names: &names,
+    };
     let mut found = Vec::new();
     // Each list belongs to one optimizer; without this, many optimizers could claim one long list.
     let mut claimed = HashSet::new();
-    for id in 0..tables.nodes.len() {
+    for id in optimizers {
         let optimizer = u32::try_from(id).unwrap_or(u32::MAX);
         found.extend(tables.slots_of(id).iter().map(|record| SlotEntry {
             optimizer,
@@ -91,38 +115,58 @@ pub(super) fn slots(bytes: &[u8], tables: &Tables) -> Vec<SlotEntry> {
             name: record.name,
             is_list: false,
         }));
-        if tables.is_optimizer(bytes, id) {
-            lists(bytes, tables, optimizer, &mut claimed, &mut found);
-        }
+        lists(graph, optimizer, &mut claimed, &mut found);
     }
     found.sort_by_key(|entry| entry.slot);
     found
 }
 
-fn lists(bytes: &[u8], tables: &Tables, optimizer: u32, claimed: &mut HashSet<u32>, found: &mut Vec<SlotEntry>) {
+fn lists(graph: Graph<'_>, optimizer: u32, claimed: &mut HashSet<u32>, found: &mut Vec<SlotEntry>) {
+    let Graph { bytes, tables, names } = graph;
     let children = tables.child_records(optimizer as usize);
-    let named = |child: &&ChildRecord| child.name.of(bytes) == "_trainable_variables";
-    let Some(trained) = children.iter().find(named).filter(|list| claimed.insert(list.node)) else {
+    let trained = children
+        .iter()
+        .find(|child| child.name.of(bytes) == "_trainable_variables");
+    if trained.is_some_and(|list| !claimed.insert(list.node)) {
         return;
-    };
-    let elements = tables.child_records(trained.node as usize).iter();
-    let variables: HashMap<&str, u32> = elements.map(|child| (child.name.of(bytes), child.node)).collect();
+    }
+    let elements = trained.map_or([].as_slice(), |list| tables.child_records(list.node as usize));
+    let variables: HashMap<&str, u32> = elements
+        .iter()
+        .map(|child| (child.name.of(bytes), child.node))
+        .collect();
     for list in children {
         if list.name.of(bytes) == "_variables" || !claimed.insert(list.node) {
             continue;
         }
         for element in tables.child_records(list.node as usize) {
-            if let Some(&variable) = variables.get(element.name.of(bytes)) {
+            let (variable, name, is_list) = match trained {
+                Some(_) => (variables.get(element.name.of(bytes)).copied(), list.name, true),
+                None => match by_full_name(graph, element.node) {
+                    Some((variable, name)) => (names.get(variable).copied().flatten(), name, false),
+                    None => continue,
+                },
+            };
+            if let Some(variable) = variable {
                 found.push(SlotEntry {
                     optimizer,
                     variable,
                     slot: element.node,
-                    name: list.name,
-                    is_list: true,
+                    name,
+                    is_list,
                 });
             }
         }
     }
+}
+
+/// Takes `Adam/m/dense/kernel` apart: the variable, and the name of the slot.
+fn by_full_name<'g>(Graph { bytes, tables, .. }: Graph<'g>, node: u32) -> Option<(&'g str, Text)> {
+    let at = tables.attributes_of(node as usize).next()?;
+    let full_name = tables.attributes.get(at)?.full_name;
+    let (optimizer, rest) = full_name.of(bytes).split_once('/')?;
+    let (slot, variable) = rest.split_once('/')?;
+    Some((variable, full_name.part(optimizer.len() + 1, slot.len())))
 }
 
 /// `_velocities` is a list of velocities.
