@@ -16,6 +16,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from objects import objects
+
 warnings.filterwarnings("ignore")
 v1 = tf.compat.v1
 v1.logging.set_verbosity(v1.logging.ERROR)
@@ -610,6 +612,7 @@ def main():
         parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "merges": lambda: merges(folder, args.seed),
                  "V1 files": lambda: old_format(folder, args.seed), "broken files": broken_files,
                  "savers": lambda: savers(folder), "graphs": lambda: graphs(folder, args.seed),
+                 "objects": lambda: objects(check, peer, folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "examples": lambda: examples(folder)}
         for name, part in parts.items():

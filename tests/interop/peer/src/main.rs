@@ -4,6 +4,7 @@ mod burn_run;
 mod candle_run;
 mod codec;
 mod digits;
+mod objects;
 
 use anyhow::{Result, bail};
 use digits::Digits;
@@ -17,13 +18,17 @@ fn main() -> Result<()> {
         ["parts", path, parts] => codec::parts(path, parts),
         ["merge", destination, parts @ ..] => codec::merge(destination, parts),
         ["graph", spec, directory, kind] => codec::graph(spec, directory, kind),
+        ["objects-write", spec, prefix] => objects::write(spec, prefix),
+        ["objects-save", spec, directory, steps @ ..] => objects::save(spec, directory, steps),
+        ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
         ["burn", directory, data, until] => burn_run::train(directory, &Digits::read(data)?, until.parse()?),
         ["candle", directory, data, until] => candle_run::train(directory, &Digits::read(data)?, until.parse()?),
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
-             outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
+             outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
         ),
     }
 }

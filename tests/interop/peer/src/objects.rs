@@ -83,7 +83,12 @@ impl Spec {
         let variable = |spec: &VariableSpec| {
             let dtype = DType::from_name(&spec.dtype).with_context(|| format!("dtype {}", spec.dtype))?;
             let bytes = hex::decode(&spec.bytes_hex)?;
-            Ok(Variable::from_bytes(spec.name.as_str(), dtype, spec.shape.clone(), bytes))
+            Ok(Variable::from_bytes(
+                spec.name.as_str(),
+                dtype,
+                spec.shape.clone(),
+                bytes,
+            ))
         };
         self.variables.iter().map(variable).collect()
     }
@@ -100,7 +105,10 @@ pub(crate) fn write(spec: &str, prefix: &str) -> Result<()> {
 /// Saves checkpoints with these numbers, as a `tf.train.CheckpointManager` does.
 pub(crate) fn save(spec: &str, directory: &str, steps: &[&str]) -> Result<()> {
     let spec = Spec::read(spec)?;
-    let mut saver = Saver::new(directory).basename("ckpt").max_to_keep(2).objects(spec.layout()?);
+    let mut saver = Saver::new(directory)
+        .basename("ckpt")
+        .max_to_keep(2)
+        .objects(spec.layout()?);
     for step in steps {
         saver.save(spec.variables()?, step.parse()?)?;
     }
