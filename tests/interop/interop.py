@@ -561,7 +561,7 @@ def frameworks(folder):
         for path in (DIGITS / "saver").glob("model.ckpt-240.*"):
             shutil.copy(path, directory)
         (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-240"\n')
-        live = peer(framework, directory, batches, 300)
+        live = peer(framework, directory, batches, 300, "names")
         latest = tf.train.latest_checkpoint(str(directory))
         check(f"{framework}: latest_checkpoint is the one just saved", latest == str(directory / "model.ckpt-300"), latest)
         reader = tf.train.load_checkpoint(latest)
@@ -574,6 +574,69 @@ def frameworks(folder):
         off = np.abs(logits[:16] - np.array(expected["logits"])).max()
         accuracy = (logits.argmax(1) == labels[1500:]).mean()
         check(f"{framework}: and ends with the same network", off < 1e-3 and accuracy == expected["accuracy"], off)
+
+
+def python_objects(folder):
+    """Runs of Burn and Candle, saved as the objects of a Python program: a Keras model and a `tf.Module`."""
+    images, labels = digits()
+    batches = folder / "batches"
+    for framework in ("burn", "candle"):
+        def begun(name):
+            directory = folder / f"{framework}-{name}"
+            directory.mkdir()
+            for path in (DIGITS / "saver").glob("model.ckpt-240.*"):
+                shutil.copy(path, directory)
+            (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-240"\n')
+            return directory
+
+        known = peer(framework, begun("names"), batches, 260, "names")
+        for kind in ("keras3", "module"):
+            what, directory = f"{framework} as {kind}", begun(kind)
+            peer(framework, directory, batches, 250, kind)
+            live = peer(framework, directory, batches, 260, kind)  # goes on from objects
+            check(f"{what}: resumed from objects, it computes the same", live == known)
+            latest = tf.train.latest_checkpoint(str(directory))
+            step = tf.Variable(0, dtype=tf.int64)
+            if kind == "keras3":
+                model, optimizer = keras_digits(), tf.keras.optimizers.Adam(1e-3, epsilon=1e-8)
+                optimizer.build(model.trainable_variables)
+                values = {f"{layer}/{name}": variable for layer in ("conv1", "conv2", "dense")
+                          for name, variable in zip(("kernel", "bias"), model.get_layer(layer).weights)}
+                moments = optimizer.variables[2:]
+            else:
+                model, optimizer = tf.Module(), v1.train.AdamOptimizer(1e-3, epsilon=1e-8)
+                values = {}
+                for layer, shape in (("conv1", (3, 3, 1, 8)), ("conv2", (3, 3, 8, 16)), ("dense", (64, 10))):
+                    part = tf.Module()
+                    part.kernel, part.bias = tf.Variable(tf.zeros(shape)), tf.Variable(tf.zeros(shape[-1:]))
+                    setattr(model, layer, part)
+                    values |= {f"{layer}/kernel": part.kernel, f"{layer}/bias": part.bias}
+                with tf.GradientTape() as tape:
+                    loss = tf.add_n([tf.reduce_sum(value) for value in values.values()])
+                optimizer.apply_gradients(zip(tape.gradient(loss, list(values.values())), values.values()))
+                moments = [optimizer.get_slot(value, slot) for value in values.values() for slot in ("m", "v")]
+            checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+            checkpoint.restore(latest).assert_consumed()
+            check(f"{what}: assert_consumed, and the very weights",
+                  all(values[name].numpy().tobytes().hex() == data for name, data in live.items()))
+            # The moments are those of the run that was saved by names.
+            reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(folder / f"{framework}-names")))
+            saved = {reader.get_tensor(f"{name}/{slot}").tobytes() for name in values for slot in ("Adam", "Adam_1")}
+            check(f"{what}: the very moments", saved == {moment.numpy().tobytes() for moment in moments})
+            check(f"{what}: step", int(step) == 260)
+            if kind == "keras3":
+                check(f"{what}: iterations", int(optimizer.iterations) == 260)
+                accuracy = (model(images[1500:]).numpy().argmax(1) == labels[1500:]).mean()
+                check(f"{what}: it tells digits apart", accuracy > 0.8, accuracy)
+
+
+def keras_digits():
+    """The network of data/make_tf_digits.py, function `saver`, in Keras."""
+    layers = tf.keras.layers
+    x = pixels = tf.keras.Input((8, 8, 1), name="pixels")
+    x = layers.MaxPool2D(name="pool1")(layers.Conv2D(8, 3, padding="same", activation="relu", name="conv1")(x))
+    x = layers.MaxPool2D(name="pool2")(layers.Conv2D(16, 3, padding="same", activation="relu", name="conv2")(x))
+    return tf.keras.Model(pixels, layers.Dense(10, name="dense")(layers.Flatten(name="flat")(x)))
 
 
 def examples(folder):
@@ -614,6 +677,7 @@ def main():
                  "savers": lambda: savers(folder), "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(check, peer, folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
+                 "frameworks as objects": lambda: python_objects(folder),
                  "examples": lambda: examples(folder)}
         for name, part in parts.items():
             before = passed, len(failed)

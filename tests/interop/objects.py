@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
+import tf_keras as k2
 
 v1 = tf.compat.v1
 L = keras.layers
@@ -241,11 +242,7 @@ def nested(check, peer, folder, random):
 
 
 def keras2(check, peer, folder, random):
-    """Keras 2, where it is installed: its optimizers of both kinds, and `load_weights`, which reads checkpoints."""
-    try:
-        import tf_keras as k2
-    except ImportError:
-        return
+    """Keras 2: its optimizers of both kinds, and `load_weights`, which reads checkpoints."""
     layers = [k2.layers.InputLayer((8, 8, 1), name="pixels"), k2.layers.Conv2D(4, 3, name="conv1", use_bias=False),
               k2.layers.BatchNormalization(name="bn1"), k2.layers.ReLU(name="relu1"), k2.layers.Flatten(name="flat"),
               k2.layers.Dense(3, name="fc")]

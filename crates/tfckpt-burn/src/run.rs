@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use tfckpt::io::Durability;
 use tfckpt::map::NameMap;
+use tfckpt::objects::ObjectLayout;
 use tfckpt::{Checkpoint, Saved, Saver, Variable};
 
 use crate::error::Result;
@@ -16,6 +17,8 @@ use crate::optimizer::OptimizerNames;
 use crate::schema::Schema;
 use crate::{module, optimizer, scalars, scheduler};
 
+/// What is Burn's own.
+const OWN: &str = "burn/";
 /// The epoch that a checkpoint's run has completed.
 const EPOCH: &str = "burn/epoch";
 /// Steps of the optimizer since then.
@@ -128,6 +131,15 @@ impl TfCheckpoints {
     #[must_use]
     pub fn durability(self, durability: Durability) -> Self {
         self.with_saver(|saver| saver.durability(durability))
+    }
+
+    /// Writes object-based checkpoints, which `tf.train.Checkpoint(model=…, optimizer=…)` of TensorFlow 2 restores into
+    /// Python objects that are laid out so. Burn's own counters stay outside of them. Default: name-based ones, for
+    /// `tf.compat.v1.train.Saver`. Either kind is restored from, whatever is written.
+    #[must_use]
+    pub fn objects(self, layout: ObjectLayout) -> Self {
+        let layout = layout.outside(scheduler::SCOPE).outside(OWN);
+        self.with_saver(|saver| saver.objects(layout))
     }
 
     /// Names and layouts. Default: [`NameMap::keras`].

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::scalars;
 
 /// The scope of the scheduler's variables.
-const SCOPE: &str = "lr_scheduler/";
+pub(crate) const SCOPE: &str = "lr_scheduler/";
 
 /// The field of [`StepCounter`] in a scheduler's record.
 const COUNTER: &str = "tfckpt_global_step";

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Var};
 use candle_nn::VarMap;
 use tfckpt::map::{LoadReport, NameMap};
+use tfckpt::objects::ObjectLayout;
 use tfckpt::{Checkpoint, Saved, Saver};
 
 use crate::entries::{self, Entry};
@@ -54,6 +55,7 @@ pub struct Run {
     variables: Variables,
     optimizers: Vec<OptimizerState>,
     tracked: Vec<(String, Var)>,
+    objects: Option<ObjectLayout>,
     every_steps: u64,
     global_step: i64,
     /// The step that the newest checkpoint of the directory holds, as far as we know.
@@ -68,6 +70,7 @@ impl Run {
             variables: Variables::new(varmap),
             optimizers: vec![optimizer.state()],
             tracked: Vec::new(),
+            objects: None,
             every_steps: 0,
             global_step: 0,
             committed: None,
@@ -99,6 +102,15 @@ impl Run {
     #[must_use]
     pub fn every_steps(mut self, steps: u64) -> Self {
         self.every_steps = steps;
+        self
+    }
+
+    /// Writes object-based checkpoints, which `tf.train.Checkpoint(model=…, optimizer=…)` of TensorFlow 2 restores into
+    /// Python objects that are laid out so. What is [tracked](Self::track) stays outside of them. Default: name-based
+    /// ones, for `tf.compat.v1.train.Saver`. Either kind is restored from, whatever is written.
+    #[must_use]
+    pub fn objects(mut self, layout: ObjectLayout) -> Self {
+        self.objects = Some(layout);
         self
     }
 
@@ -201,6 +213,12 @@ impl Run {
             return Ok(None);
         }
         let variables = entries::to_variables(&self.entries()?)?;
+        if let Some(layout) = self.objects.take() {
+            let outside = self.tracked.iter().map(|(name, _)| name);
+            let layout = outside.fold(layout, |layout, name| layout.outside(name));
+            let saver = std::mem::replace(&mut self.saver, Saver::new(""));
+            self.saver = saver.objects(layout);
+        }
         let saved = self.saver.save(variables, self.global_step)?;
         self.committed = Some(self.global_step);
         Ok(Some(saved))

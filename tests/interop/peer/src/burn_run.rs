@@ -12,6 +12,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use tfckpt::objects::ObjectLayout;
 use tfckpt_burn::TfCheckpoints;
 
 use crate::digits::{BATCH, Digits, print_live};
@@ -43,13 +44,16 @@ impl Model {
     }
 }
 
-pub(crate) fn train(directory: &str, digits: &Digits, until: usize) -> Result<()> {
+pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Option<ObjectLayout>) -> Result<()> {
     let device = Device::flex().autodiff();
     let mut model = Model::new(&device);
     let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
     let mut rate: ModuleLrScheduler = ConstantLr::from(1e-3).into();
     let loss = CrossEntropyLossConfig::new().init(&device);
-    let checkpoints = TfCheckpoints::new(directory);
+    let mut checkpoints = TfCheckpoints::new(directory);
+    if let Some(layout) = layout {
+        checkpoints = checkpoints.objects(layout);
+    }
     let start = checkpoints.restore_or_initialize(&mut model, &mut optimizer, &mut rate)?;
     for step in start as usize..until {
         let (pixels, labels) = digits.batch(step);

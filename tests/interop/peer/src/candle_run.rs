@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, Linear, Optimizer, VarBuilder, VarMap};
+use tfckpt::objects::ObjectLayout;
 use tfckpt_candle::{Adam, ParamsAdam, Run, recording};
 
 use crate::digits::{BATCH, Digits, print_live};
@@ -46,13 +47,16 @@ fn max_pool(x: &Tensor) -> candle_core::Result<Tensor> {
     windows.gather(&windows.argmax_keepdim(4)?, 4)?.squeeze(4)
 }
 
-pub(crate) fn train(directory: &str, digits: &Digits, until: usize) -> Result<()> {
+pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Option<ObjectLayout>) -> Result<()> {
     let device = Device::Cpu;
     let varmap = VarMap::new();
     let (vb, layers) = recording(&varmap, DType::F32, &device);
     let model = Model::new(&vb)?;
     let mut optimizer = Adam::new(&varmap, ParamsAdam::default())?;
     let mut run = Run::new(directory, &varmap, &optimizer).layers(&layers);
+    if let Some(layout) = layout {
+        run = run.objects(layout);
+    }
     for step in run.restore_or_initialize()? as usize..until {
         let (pixels, labels) = digits.batch(step);
         let images = Tensor::from_vec(pixels, (BATCH, 1, 8, 8), &device)?;

@@ -8,6 +8,7 @@ mod objects;
 
 use anyhow::{Result, bail};
 use digits::Digits;
+use tfckpt::objects::ObjectLayout;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,12 +24,29 @@ fn main() -> Result<()> {
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
-        ["burn", directory, data, until] => burn_run::train(directory, &Digits::read(data)?, until.parse()?),
-        ["candle", directory, data, until] => candle_run::train(directory, &Digits::read(data)?, until.parse()?),
+        ["burn", directory, data, until, kind] => {
+            burn_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
+        }
+        ["candle", directory, data, until, kind] => {
+            candle_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
+        }
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
+}
+
+/// How the checkpoints of a run are laid out: by names, or as the objects of a Python program.
+fn layout(kind: &str) -> Result<Option<ObjectLayout>> {
+    Ok(match kind {
+        "names" => None,
+        "keras3" => {
+            let layers = ["pixels", "conv1", "pool1", "conv2", "pool2", "flat", "dense"];
+            Some(ObjectLayout::keras3_functional(layers).learning_rate(1e-3).step("step"))
+        }
+        "module" => Some(ObjectLayout::module("model").step("step")),
+        other => bail!("unknown layout `{other}`"),
+    })
 }
