@@ -53,6 +53,14 @@ class Module(tf.Module):
         self.conv1.kernel = tf.Variable(tf.zeros((3, 3, 1, 4)))
         self.dense.kernel = tf.Variable(tf.zeros((4, 2)))
         self.dense.bias = tf.Variable(tf.zeros((2,)))
+        self.many = [tf.Module() for _ in range(11)]
+        for module in self.many:
+            module.x = tf.Variable(tf.zeros((1,)))
+        self.zeta = tf.Variable(tf.zeros((1,)))
+
+    def named(self):
+        return {"conv1/kernel": self.conv1.kernel, "dense/kernel": self.dense.kernel, "dense/bias": self.dense.bias,
+                "zeta": self.zeta} | {f"many/{i}/x": module.x for i, module in enumerate(self.many)}
 
 
 ADAM = {"m": "_momentums", "v": "_velocities"}
@@ -144,9 +152,8 @@ def ours_into_keras(check, peer, folder, random):
 def ours_into_module(check, peer, folder, random):
     model, step = Module(), tf.Variable(0, dtype=tf.int64)
     optimizer = v1.train.AdamOptimizer(0.1)
-    loss = lambda: tf.reduce_sum(model.conv1.kernel) + tf.reduce_sum(model.dense.kernel) + tf.reduce_sum(model.dense.bias)
-    optimizer.minimize(loss)
-    variables = {"conv1/kernel": model.conv1.kernel, "dense/kernel": model.dense.kernel, "dense/bias": model.dense.bias}
+    optimizer.minimize(lambda: tf.add_n([tf.reduce_sum(variable) for variable in model.trainable_variables]))
+    variables = model.named()
     for name, variable in list(variables.items()):
         variables[f"{name}/Adam"] = optimizer.get_slot(variable, "m")
         variables[f"{name}/Adam_1"] = optimizer.get_slot(variable, "v")
@@ -177,11 +184,11 @@ def ours_into_module(check, peer, folder, random):
     check("module: Saver().restore by names", not differing(values, found), differing(values, found))
 
 
-def ours_into_legacy_module(check, peer, folder, random):
+def ours_into_module_of_keras(check, peer, folder, random):
     """`tf.Module` with an optimizer of Keras 3, whose list is in the order of `trainable_variables`."""
     model, optimizer = Module(), keras.optimizers.Adam(0.5)
     optimizer.build(model.trainable_variables)
-    variables = {"conv1/kernel": model.conv1.kernel, "dense/kernel": model.dense.kernel, "dense/bias": model.dense.bias}
+    variables = model.named()
     trained = {id(variable): name for name, variable in list(variables.items())}
     for slot, attribute in ADAM.items():
         for variable, moment in zip(model.trainable_variables, getattr(optimizer, attribute)):
@@ -312,7 +319,7 @@ def objects(check, peer, folder):
     random = np.random.default_rng(11)
     ours_into_keras(check, peer, folder, random)
     ours_into_module(check, peer, folder, random)
-    ours_into_legacy_module(check, peer, folder, random)
+    ours_into_module_of_keras(check, peer, folder, random)
     theirs_by_name(check, peer, folder, random)
     nested(check, peer, folder, random)
     keras2(check, peer, folder, random)

@@ -164,6 +164,7 @@ fn the_digits_of_keras_3_are_found_by_the_names_of_their_layers() {
             "optimizer/_variables/13/.ATTRIBUTES/VARIABLE_VALUE",
         ),
         ("dense/kernel/v", "optimizer/_variables/13/.ATTRIBUTES/VARIABLE_VALUE"),
+        ("Adam/iterations", "optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"),
         ("global_step", "step/.ATTRIBUTES/VARIABLE_VALUE"),
     ];
     for (name, expected) in shapes {

@@ -37,6 +37,7 @@ impl ObjectGraph {
     /// - an object path from the root, any of those that lead there; `kernel` stands for `_kernel`, too;
     /// - the end of a full name or object path, from the start of a component, if only one variable fits:
     ///   `conv1/kernel`, or `layers/0/kernel` of `model/layers/0/kernel`;
+    /// - for `iterations` in any scope, how many steps the only optimizer of Keras has made;
     /// - any of these and the name of a slot: `conv1/kernel/m`. What Adam of TensorFlow 1, `Adam` and `Adam_1`, of
     ///   Keras 2, `m` and `v`, and of Keras 3, `momentum` and `velocity`, call their moments stands for each other.
     ///
@@ -55,12 +56,24 @@ impl ObjectGraph {
     /// As [`find`](Self::find), without looking for near names.
     pub(super) fn resolve(&self, name: &str) -> Option<Result<ObjectVariable<'_>, FindFault>> {
         self.resolve_whole(name).or_else(|| {
-            let (variable, slot) = name.rsplit_once('/')?;
+            let (variable, slot) = name.rsplit_once('/').unwrap_or(("", name));
+            if slot == "iterations" {
+                return self.iterations();
+            }
             let variable = self.resolve_whole(variable)?.ok()?;
             let slots: Vec<SlotVariable<'_>> = self.slots_for(variable.node().id()).collect();
             let fitting = slots.iter().filter(|candidate| is_called(candidate, slot, &slots));
             only(&fitting.map(|slot| slot.slot).collect::<Vec<_>>())
         })
+    }
+
+    fn iterations(&self) -> Option<Result<ObjectVariable<'_>, FindFault>> {
+        let optimizers = self
+            .nodes()
+            .filter(|node| self.tables.is_optimizer(&self.bytes, node.id()));
+        let counters =
+            optimizers.filter_map(|node| node.child("_iterations").or_else(|| node.child("iter"))?.variable());
+        only(&counters.collect::<Vec<_>>())
     }
 
     fn resolve_whole(&self, name: &str) -> Option<Result<ObjectVariable<'_>, FindFault>> {

@@ -5,15 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::model::Model;
-use super::optimizer::{Moments, ObjectOptimizer, OptimizerState, slot_name};
+use super::optimizer::ObjectOptimizer;
+use super::sort::utf8;
 use super::tree::{ObjectId, ObjectTree};
 use crate::bundle::{BundleWriter, Written};
 use crate::error::{Error, Result};
 use crate::io::LocalDir;
-use crate::tensor::{Payload, Variable};
-
-/// The name of the step counter, as everywhere.
-const GLOBAL_STEP: &str = "global_step";
+use crate::tensor::Variable;
 
 /// How a model in Python holds its variables, so that `tf.train.Checkpoint(model=..., optimizer=...).restore(...)` finds
 /// them in what is written here.
@@ -44,18 +42,18 @@ const GLOBAL_STEP: &str = "global_step";
 /// place the first is an error, [`Error::NoPlace`].
 #[derive(Debug, Clone)]
 pub struct ObjectLayout {
-    model: Model,
+    pub(super) model: Model,
     root: String,
-    optimizer: Option<ObjectOptimizer>,
+    pub(super) optimizer: Option<ObjectOptimizer>,
     optimizer_path: String,
-    hyperparameters: BTreeMap<String, f32>,
-    iterations: Option<i64>,
-    step: Option<String>,
+    pub(super) hyperparameters: BTreeMap<String, f32>,
+    pub(super) iterations: Option<i64>,
+    pub(super) step: Option<String>,
     save_counter: Option<i64>,
     trainable: Vec<String>,
-    places: BTreeMap<String, String>,
+    pub(super) places: BTreeMap<String, String>,
     aliases: Vec<(String, String)>,
-    outside: Vec<String>,
+    pub(super) outside: Vec<String>,
 }
 
 impl ObjectLayout {
@@ -277,97 +275,4 @@ impl ObjectLayout {
         variables.into_iter().try_for_each(|variable| writer.add(variable))?;
         writer.finish()
     }
-
-    /// Says of each variable what it is.
-    fn sort<'a>(&self, variables: Vec<Variable<'a>>) -> Result<Sorted<'a>> {
-        let mut names = HashMap::new();
-        for variable in &variables {
-            let name = utf8(variable)?;
-            if names.insert(name.clone(), ()).is_some() {
-                return Err(Error::DuplicateName { name });
-            }
-        }
-        let mut sorted = Sorted::default();
-        let mut state = OptimizerState {
-            hyperparameters: self.hyperparameters.clone(),
-            ..OptimizerState::default()
-        };
-        let mut step = None;
-        for variable in variables {
-            let name = utf8(&variable)?;
-            let (scope, leaf) = name.rsplit_once('/').unwrap_or(("", &name));
-            let of_variable = ancestors(&name).any(|scope| names.contains_key(scope));
-            if name == GLOBAL_STEP {
-                step = int64(&variable);
-            }
-            if let Some(path) = self.places.get(&name) {
-                sorted.placed.push((path.clone(), variable));
-            } else if name == GLOBAL_STEP {
-                match &self.step {
-                    Some(path) => sorted.placed.push((path.clone(), variable)),
-                    None => sorted.outside.push(variable),
-                }
-            } else if self.outside.iter().any(|prefix| name.starts_with(prefix.as_str())) {
-                sorted.outside.push(variable);
-            } else if let Some(slot) = slot_name(leaf).filter(|_| names.contains_key(scope)) {
-                let moments: &mut Moments<'_> = state.slots.entry(scope.to_owned()).or_default();
-                if moments.insert(slot, variable).is_some() {
-                    return Err(Error::DuplicateName { name });
-                }
-            } else if of_variable {
-                sorted.outside.push(variable);
-            } else if matches!(leaf, "iterations" | "beta1_power" | "beta2_power") && !self.model.has_layer(scope) {
-                state.counters.push((leaf.to_owned(), variable));
-            } else {
-                sorted.model.push((name, variable));
-            }
-        }
-        state.iterations = self.iterations.or(step);
-        match self.optimizer {
-            Some(kind) if !state.slots.is_empty() || !self.hyperparameters.is_empty() => {
-                let (counters, outside) = kind.own_counters(std::mem::take(&mut state.counters));
-                state.counters = counters;
-                sorted.outside.extend(outside);
-                sorted.optimizer = Some((kind, state));
-            }
-            _ => {
-                sorted
-                    .outside
-                    .extend(state.counters.into_iter().map(|(_, variable)| variable));
-                let slots = state.slots.into_values().flat_map(Moments::into_values);
-                sorted.outside.extend(slots);
-            }
-        }
-        Ok(sorted)
-    }
-}
-
-/// The variables of a checkpoint by what they are.
-#[derive(Debug, Default)]
-struct Sorted<'a> {
-    model: Vec<(String, Variable<'a>)>,
-    placed: Vec<(String, Variable<'a>)>,
-    optimizer: Option<(ObjectOptimizer, OptimizerState<'a>)>,
-    outside: Vec<Variable<'a>>,
-}
-
-fn utf8(variable: &Variable<'_>) -> Result<String> {
-    String::from_utf8(variable.key().to_vec()).map_err(|_| {
-        let name = variable.name();
-        Error::invalid(format!("`{name}` is not UTF-8, as names in an object graph must be"))
-    })
-}
-
-/// The scopes that a name is in, the innermost first.
-fn ancestors(name: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(name.rsplit_once('/'), |(scope, _)| scope.rsplit_once('/')).map(|(scope, _)| scope)
-}
-
-/// The value of an integer that is in memory.
-fn int64(variable: &Variable<'_>) -> Option<i64> {
-    let Payload::Bytes(bytes) = &variable.payload else {
-        return None;
-    };
-    let bytes: [u8; 8] = bytes.as_ref().try_into().ok()?;
-    (variable.dtype() == crate::dtype::DType::Int64).then_some(i64::from_le_bytes(bytes))
 }

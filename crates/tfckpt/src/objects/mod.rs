@@ -20,6 +20,7 @@ mod optimizer;
 mod parse;
 mod paths;
 mod slots;
+mod sort;
 mod tables;
 mod tree;
 

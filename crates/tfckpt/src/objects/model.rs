@@ -67,11 +67,11 @@ impl Model {
         layers.find_map(|(at, layer)| Some((at, name.strip_prefix(layer.as_str())?.strip_prefix('/')?)))
     }
 
-    /// In the order that the model has its variables in: a `tf.Module` sorts by name, Keras has layers in order and
-    /// their variables as they were made.
+    /// In the order that the model has its variables in: a `tf.Module` sorts by name, its own variables first; Keras has
+    /// layers in order, and their variables as they were made.
     pub(super) fn ordered<'a>(&self, mut variables: Vec<(String, Variable<'a>)>) -> Vec<(String, Variable<'a>)> {
         if let Model::Attributes { private: false } = self {
-            variables.sort_by(|a, b| a.0.cmp(&b.0));
+            variables.sort_by_cached_key(|(name, _)| module_order(name));
             return variables;
         }
         let split = |name: &str| {
@@ -150,6 +150,20 @@ impl Model {
             candidates: nearest(name.split('/').next().unwrap_or(name), layers, 3),
         }
     }
+}
+
+/// Sorts as `tf.Module.trainable_variables` does; elements of lists go by their numbers.
+fn module_order(name: &str) -> Vec<(bool, u64, String)> {
+    let mut names = name.split('/').peekable();
+    let mut order = Vec::new();
+    while let Some(name) = names.next() {
+        order.push((
+            names.peek().is_some(),
+            name.parse().unwrap_or(u64::MAX),
+            name.to_owned(),
+        ));
+    }
+    order
 }
 
 /// The attribute that holds a layer within a layer of Keras 3, where that is not the inner layer's name.

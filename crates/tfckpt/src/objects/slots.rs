@@ -94,8 +94,11 @@ pub(super) fn slots(bytes: &[u8], tables: &Tables) -> Vec<SlotEntry> {
     let mut names: HashMap<&str, Option<u32>> = HashMap::new();
     if !optimizers.is_empty() {
         for attribute in &tables.attributes {
-            let entry = names.entry(attribute.full_name.of(bytes));
-            entry.and_modify(|node| *node = None).or_insert(Some(attribute.node));
+            let full_name = attribute.full_name.of(bytes);
+            if !full_name.is_empty() {
+                let entry = names.entry(full_name);
+                entry.and_modify(|node| *node = None).or_insert(Some(attribute.node));
+            }
         }
     }
     let graph = Graph {
