@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One was saved by `tf.compat.v1.train.Saver`, whose names are those of its variables. The other is a Keras model
-//! saved by `tf.train.Checkpoint`, whose keys are paths through its objects and are given one by one.
+//! saved by `tf.train.Checkpoint`, whose keys are paths through Python objects; its variables are found by the same
+//! names, `conv1/kernel`, which the checkpoint has beside the keys.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -14,7 +15,6 @@ mod support;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use support::{Digits, PIXELS, data};
-use tfckpt::map::NameMap;
 
 /// The networks differ in what follows the first convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,28 +33,6 @@ impl Network {
         match self {
             Network::Saver => "saver",
             Network::Keras => "keras",
-        }
-    }
-
-    /// How the parameters of our networks are called in the checkpoint.
-    fn names(self) -> NameMap {
-        let trainable = |i: u32| format!("optimizer/_trainable_variables/{i}/.ATTRIBUTES/VARIABLE_VALUE");
-        let moving = |name| format!("model/_functional/_operations/2/{name}/.ATTRIBUTES/VARIABLE_VALUE");
-        match self {
-            Network::Saver => NameMap::keras(),
-            // Candle and Burn call the scale and shift of batch normalization differently.
-            Network::Keras => NameMap::keras()
-                .rename("conv1.weight", trainable(0))
-                .rename("bn1.weight", trainable(1))
-                .rename("bn1.gamma", trainable(1))
-                .rename("bn1.bias", trainable(2))
-                .rename("bn1.beta", trainable(2))
-                .rename("bn1.running_mean", moving("moving_mean"))
-                .rename("bn1.running_var", moving("moving_variance"))
-                .rename("conv2.weight", trainable(3))
-                .rename("conv2.bias", trainable(4))
-                .rename("dense.weight", trainable(5))
-                .rename("dense.bias", trainable(6)),
         }
     }
 }
@@ -119,6 +97,7 @@ mod candle_side {
     use candle_core::{DType, Device, Tensor};
     use candle_nn::{BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Linear, Module, ModuleT, VarBuilder};
     use tfckpt::Checkpoint;
+    use tfckpt::map::NameMap;
 
     use super::{Digits, EPSILON, Network, PIXELS};
 
@@ -171,7 +150,7 @@ mod candle_side {
     pub(crate) fn logits(network: Network, folder: &Path, test: &Digits) -> Result<Vec<f32>> {
         let device = Device::Cpu;
         let checkpoint = Checkpoint::open(folder)?;
-        let vb = tfckpt_candle::var_builder(checkpoint, network.names(), DType::F32, &device)?;
+        let vb = tfckpt_candle::var_builder(checkpoint, NameMap::keras(), DType::F32, &device)?;
         let net = Net::new(network, &vb)?;
         let side = (PIXELS as f64).sqrt() as usize;
         let images = Tensor::from_slice(&test.pixels, (test.len(), 1, side, side), &device)?;
@@ -230,7 +209,7 @@ mod burn_side {
     pub(crate) fn logits(network: Network, folder: &Path, test: &Digits) -> Result<Vec<f32>> {
         let device = Device::flex();
         let mut net = Net::new(network, &device);
-        net.load_from(&mut TfCheckpointStore::from_file(folder).names(network.names()))?;
+        net.load_from(&mut TfCheckpointStore::from_file(folder))?;
         let images = TensorData::new(test.pixels.clone(), [test.len(), 1, 8, 8]);
         let logits = net.forward(Tensor::from_data(images, &device));
         Ok(logits.into_data().try_to_vec()?)
