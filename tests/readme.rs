@@ -139,6 +139,23 @@ mod import {
         Ok(())
     }
 
+    fn graph(device: Device) -> tfckpt_candle::Result<()> {
+        let imported = tfckpt_candle::import_meta_graph("saver/model.ckpt-360.meta", &device)?;
+        for variable in &imported.variables {
+            println!("{variable}"); // conv1/kernel float32 [3, 3, 1, 8]: restored
+        }
+        Ok(())
+    }
+
+    fn objects() -> tfckpt_burn::TfCheckpoints {
+        use tfckpt::objects::ObjectLayout;
+        use tfckpt_burn::TfCheckpoints;
+
+        let layout = ObjectLayout::keras3_sequential(["input", "conv1", "pool", "flat", "dense"]).learning_rate(1e-3);
+        let tf = TfCheckpoints::new("run").objects(layout); // Candle: Run::new(…).objects(layout)
+        tf
+    }
+
     fn candle(device: Device) -> Result<VarBuilder<'static>, Box<dyn std::error::Error>> {
         let checkpoint = Checkpoint::open("saver/model.ckpt-360")?;
         let vb = tfckpt_candle::var_builder(checkpoint, NameMap::keras(), DType::F32, &device)?;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout as Strides, Storage, Tensor, Var, WithDType};
 use half::{bf16, f16};
 use tfckpt::map::Transform;
-use tfckpt::{BoxError, Bundle, Element, Sink, VariableInfo};
+use tfckpt::{BoxError, Bundle, Element, Sink, Slice, VariableInfo};
 
 use crate::error::Result;
 
@@ -145,6 +145,33 @@ pub(crate) fn read(bundle: &Bundle, info: &VariableInfo, transform: &Transform, 
             Err(candle_core::Error::Msg(what).bt().into())
         }
     }
+}
+
+/// Reads a part of a variable into a new tensor of `dims` on the CPU; `None` if Candle has no dtype for it.
+pub(crate) fn read_part(bundle: &Bundle, info: &VariableInfo, part: &Slice, dims: &[usize]) -> Result<Option<Tensor>> {
+    use tfckpt::DType as Stored;
+    macro_rules! values {
+        ($element:ty) => {
+            Tensor::from_vec(
+                bundle.read_slice::<$element>(info.key(), part)?,
+                dims,
+                &Device::Cpu,
+            )
+        };
+    }
+    Ok(Some(match info.dtype() {
+        Stored::Float32 => values!(f32),
+        Stored::Float64 => values!(f64),
+        Stored::Float16 => values!(f16),
+        Stored::Bfloat16 => values!(bf16),
+        Stored::Uint8 => values!(u8),
+        Stored::Uint32 => values!(u32),
+        Stored::Int16 => values!(i16),
+        Stored::Int32 => values!(i32),
+        Stored::Int64 => values!(i64),
+        Stored::Bool => Tensor::from_vec(bundle.read_slice_bytes(info.key(), part)?, dims, &Device::Cpu),
+        _ => return Ok(None),
+    }?))
 }
 
 fn read_as<T: Element + WithDType>(

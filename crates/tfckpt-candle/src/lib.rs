@@ -5,6 +5,7 @@
 //! | build a model from any TensorFlow checkpoint | [`var_builder`], [`Import`] |
 //! | train on from one | [`Import::init_from_checkpoint`] |
 //! | save and restore a `VarMap` | [`Variables`] |
+//! | get the variables of a graph whose code is lost | [`import_meta_graph`] |
 //! | save a training run as it goes, and resume it | [`Run`], with [`Adam`] or [`AdamW`] |
 //!
 //! ```
@@ -64,6 +65,7 @@ mod import;
 mod kinds;
 mod layers;
 mod lookup;
+mod meta_graph;
 mod optim;
 mod run;
 mod variables;
@@ -72,6 +74,7 @@ mod ways;
 pub use error::{Error, Result};
 pub use import::{Import, var_builder};
 pub use layers::{Layers, recording};
+pub use meta_graph::{ImportedGraph, ImportedVariable, import_meta_graph};
 pub use optim::{Adam, AdamW, CheckpointedOptimizer, OptimizerState, ParamsAdam};
 pub use run::Run;
 pub use variables::Variables;
