@@ -13,8 +13,8 @@ use crate::text::{bytes, count, hex, printable};
 
 /// List the variables of a checkpoint: name, dtype, shape, bytes
 ///
-/// For an object-based checkpoint (tf.train.Checkpoint, Keras, SavedModel) also the name that people know; all
-/// commands take it. Reads the index, and of the data files nothing but global_step and the object graph.
+/// For an object-based checkpoint (tf.train.Checkpoint, Keras, SavedModel) also what people call each variable. Reads
+/// the index, and of the data files nothing but global_step and the object graph.
 #[derive(Debug, clap::Args)]
 #[command(
     help_template = crate::HELP,

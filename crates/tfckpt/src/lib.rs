@@ -27,6 +27,10 @@
 //! Nothing that comes from a file makes this crate panic, overflow, or allocate more than the file can justify; see
 //! [`Limits`].
 //!
+//! # Names
+//! Variables are asked for by the names in the index. Those of object-based checkpoints, which `tf.train.Checkpoint` and
+//! Keras write, say little; there the names that people know, `conv1/kernel`, do as well: see [`objects`].
+//!
 //! # Bytes
 //! Elements are row-major. All bytes that go in and out are little-endian; the few files that big-endian machines
 //! wrote are swapped on reading.

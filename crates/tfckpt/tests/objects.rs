@@ -331,6 +331,13 @@ fn a_path_of_a_hundred_thousand_steps_is_walked_without_recursion() {
 }
 
 #[test]
+fn a_hundred_thousand_names_for_one_object_are_followed_once() {
+    let loops: Vec<u8> = (0..100_000).flat_map(|_| child(0, "a")).collect();
+    let graph = ObjectGraph::parse(graph(&[loops])).unwrap();
+    assert!(graph.find("a/a/a/b").is_err());
+}
+
+#[test]
 fn many_optimizers_cannot_claim_one_list() {
     let count = 2000u64;
     let lists = [

@@ -158,7 +158,7 @@ impl Bundle {
     }
 
     /// The variable of this name: its key, or for a [`Checkpoint`](crate::Checkpoint) that is object-based any name
-    /// by which [`ObjectGraph::find`](crate::objects::ObjectGraph::find) finds it.
+    /// by which `ObjectGraph::find` finds it.
     ///
     /// # Errors
     /// [`Error::VariableNotFound`], with the nearest names; [`Error::AmbiguousName`]; [`Error::CorruptEntry`];
@@ -178,7 +178,7 @@ impl Bundle {
     }
 
     /// What people call a variable: for a [`Checkpoint`](crate::Checkpoint) that is object-based its full name or
-    /// object path, as [`ObjectVariable::name`](crate::objects::ObjectVariable::name); otherwise its key.
+    /// object path, as `ObjectVariable::name`; otherwise its key.
     pub fn display_name(&self, info: &VariableInfo) -> String {
         let names = self.names.as_ref();
         let key = std::str::from_utf8(info.key()).ok();

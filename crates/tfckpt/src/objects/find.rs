@@ -86,7 +86,7 @@ impl ObjectGraph {
             return named;
         }
         for private in [false, true] {
-            let walked = only(&self.values_at(self.walk([(0, 0)].into(), name, private)));
+            let walked = only(&self.values_at(self.walk([(0, 0)], name, private)));
             if let Some(Ok(_)) = walked {
                 return walked;
             }
@@ -98,8 +98,7 @@ impl ObjectGraph {
                 .filter(|variable| variable.full_name().is_some_and(ends_with))
                 .collect();
             let starts = (self.tables.children.iter())
-                .flat_map(|child| steps(child.name.of(&self.bytes), name, true).map(|at| (child.node, at)))
-                .collect();
+                .flat_map(|child| steps(child.name.of(&self.bytes), name, true).map(|at| (child.node, at)));
             fitting.extend(self.values_at(self.walk(starts, name, true)));
             only(&fitting)
         })
@@ -107,10 +106,10 @@ impl ObjectGraph {
 
     /// The nodes at the ends of all walks that spell `path`, from nodes where so many bytes of it are spelt already.
     /// Each node is visited once for each component.
-    fn walk(&self, starts: Vec<(u32, usize)>, path: &str, private: bool) -> BTreeSet<u32> {
+    fn walk(&self, starts: impl IntoIterator<Item = (u32, usize)>, path: &str, private: bool) -> BTreeSet<u32> {
         let mut ends = BTreeSet::new();
-        let mut seen: HashSet<(u32, usize)> = starts.iter().copied().collect();
-        let mut open = starts;
+        let mut seen: HashSet<(u32, usize)> = HashSet::new();
+        let mut open: Vec<_> = starts.into_iter().filter(|start| seen.insert(*start)).collect();
         while let Some((node, at)) = open.pop() {
             let Some(rest) = path.get(at..).filter(|rest| !rest.is_empty()) else {
                 ends.insert(node);

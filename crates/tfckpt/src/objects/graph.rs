@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// # }
 /// ```
 ///
-/// Takes a few times the memory of the serialised graph, whatever is in it: names are kept once, and paths are made
+/// Takes at most nine times the memory of the serialised graph, whatever is in it: names are kept once, and paths are made
 /// when they are asked for.
 #[derive(Debug)]
 pub struct ObjectGraph {

@@ -9,6 +9,25 @@
 //! Writing: [`ObjectLayout`] gives variables the places that a Python program has them at, alone or in a
 //! [`Saver`](crate::Saver); [`ObjectTree`] below it writes any objects.
 //!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let run = dir.path();
+//! use tfckpt::objects::ObjectLayout;
+//! use tfckpt::{Checkpoint, Saver, Variable};
+//!
+//! // In Python: checkpoint = tf.train.Checkpoint(model=model, step=step), of which model.dense.kernel is a tf.Variable.
+//! let kernel = [0.5f32, 1.5, 2.5, 3.5];
+//! let mut saver = Saver::new(run).basename("ckpt").objects(ObjectLayout::module("model").step("step"));
+//! saver.save([Variable::new("dense/kernel", [2, 2], &kernel)], 100)?;
+//!
+//! let checkpoint = Checkpoint::open(run)?;
+//! assert_eq!(checkpoint.read::<f32>("dense/kernel")?, kernel);
+//! assert_eq!(checkpoint.find("dense/kernel")?.name(), "model/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto` and `tensorflow/python/checkpoint/`.
 
 mod find;
