@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as k2
 
-v1 = tf.compat.v1
+from shared import check, peer, v1
+
 L = keras.layers
 
 
@@ -112,7 +113,7 @@ def differing(values, variables):
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
-def ours_into_keras(check, peer, folder, random):
+def ours_into_keras(folder, random):
     for kind in MODELS:
         for optimizer_kind in OPTIMIZERS:
             what = f"{kind} with {optimizer_kind}"
@@ -149,7 +150,7 @@ def ours_into_keras(check, peer, folder, random):
             check(f"{what}: the keys are TensorFlow's", set(keys) == known, set(keys) ^ known)
 
 
-def ours_into_module(check, peer, folder, random):
+def ours_into_module(folder, random):
     model, step = Module(), tf.Variable(0, dtype=tf.int64)
     optimizer = v1.train.AdamOptimizer(0.1)
     optimizer.minimize(lambda: tf.add_n([tf.reduce_sum(variable) for variable in model.trainable_variables]))
@@ -184,7 +185,7 @@ def ours_into_module(check, peer, folder, random):
     check("module: Saver().restore by names", not differing(values, found), differing(values, found))
 
 
-def ours_into_module_of_keras(check, peer, folder, random):
+def ours_into_module_of_keras(folder, random):
     """`tf.Module` with an optimizer of Keras 3, whose list is in the order of `trainable_variables`."""
     model, optimizer = Module(), keras.optimizers.Adam(0.5)
     optimizer.build(model.trainable_variables)
@@ -202,7 +203,7 @@ def ours_into_module_of_keras(check, peer, folder, random):
     check("module with an optimizer of Keras 3", not differing(values, variables), differing(values, variables))
 
 
-def theirs_by_name(check, peer, folder, random):
+def theirs_by_name(folder, random):
     for kind in MODELS:
         for optimizer_kind in OPTIMIZERS:
             model, _, optimizer, slots = built(kind, optimizer_kind)
@@ -221,7 +222,7 @@ def theirs_by_name(check, peer, folder, random):
             check(f"{kind} with {optimizer_kind}: we find everything by name", not wrong, wrong)
 
 
-def nested(check, peer, folder, random):
+def nested(folder, random):
     """Layers that hold layers, and a step beside the model."""
     tokens = keras.Input((6,), name="tokens")
     x = L.Dropout(0.5, name="drop")(L.Embedding(7, 4, name="words")(tokens))
@@ -248,7 +249,7 @@ def nested(check, peer, folder, random):
     check("nested layers: CheckpointManager goes on", manager.save() == str(directory / "ckpt-10"))
 
 
-def keras2(check, peer, folder, random):
+def keras2(folder, random):
     """Keras 2: its optimizers of both kinds, and `load_weights`, which reads checkpoints."""
     layers = [k2.layers.InputLayer((8, 8, 1), name="pixels"), k2.layers.Conv2D(4, 3, name="conv1", use_bias=False),
               k2.layers.BatchNormalization(name="bn1"), k2.layers.ReLU(name="relu1"), k2.layers.Flatten(name="flat"),
@@ -303,7 +304,7 @@ def keras2(check, peer, folder, random):
         check(f"Keras 2 {kind}: load_weights", not differing(weights, variables), differing(weights, variables))
 
 
-def load_weights(check, folder):
+def load_weights(folder):
     """Keras 3 itself reads no such files, ours or TensorFlow's."""
     model, _ = sequential()
     try:
@@ -313,14 +314,14 @@ def load_weights(check, folder):
         check("load_weights of Keras 3 refuses checkpoints", "File format not supported" in str(error), str(error))
 
 
-def objects(check, peer, folder):
+def objects(folder):
     folder = pathlib.Path(folder) / "objects"
     folder.mkdir()
     random = np.random.default_rng(11)
-    ours_into_keras(check, peer, folder, random)
-    ours_into_module(check, peer, folder, random)
-    ours_into_module_of_keras(check, peer, folder, random)
-    theirs_by_name(check, peer, folder, random)
-    nested(check, peer, folder, random)
-    keras2(check, peer, folder, random)
-    load_weights(check, folder)
+    ours_into_keras(folder, random)
+    ours_into_module(folder, random)
+    ours_into_module_of_keras(folder, random)
+    theirs_by_name(folder, random)
+    nested(folder, random)
+    keras2(folder, random)
+    load_weights(folder)
