@@ -8,7 +8,7 @@ use std::sync::Arc;
 use peak_alloc::PeakAlloc;
 use table::{bytes, entry, header, number, record, shape, table, table_of_block, varint};
 use tfckpt::io::MemoryDir;
-use tfckpt::{Bundle, Checkpoint, EntryFault, Error, Limits, Result, Slice, TableError};
+use tfckpt::{Bundle, Checkpoint, EntryFault, Error, Limits, MetaGraph, Result, Slice, TableError};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -75,6 +75,7 @@ fn no_file_makes_us_panic_or_allocate_what_is_not_there() {
     tables_that_lie();
     messages_that_lie();
     old_files_that_lie();
+    graphs_that_lie();
     graphs_of_the_file_system();
 }
 
@@ -278,6 +279,77 @@ fn old_files_that_lie() {
     assert!(small[0].is_ok(), "{small:?}");
     let no_meta = attack_v1(table(&[(b"a", vec![1, 2, 3])]));
     assert!(matches!(no_meta, Err(Error::CorruptIndex { .. })), "{no_meta:?}");
+}
+
+/// Parses a graph, and compares the memory that it takes with its bytes.
+fn parse_graph(graph: &[u8]) -> Result<MetaGraph> {
+    let file = bytes(2, graph);
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let parsed = MetaGraph::parse(file.clone(), &Limits::default());
+    let used = MEMORY.peak_usage().saturating_sub(before);
+    assert!(
+        used <= PER_BYTE * file.len() + BASE,
+        "{used} bytes for a graph of {}",
+        file.len()
+    );
+    parsed
+}
+
+fn graphs_that_lie() {
+    let node = |more: &[u8]| bytes(1, &[&bytes(1, b"n")[..], &bytes(2, b"o"), more].concat());
+    let many = |piece: &[u8], count: usize| piece.repeat(count);
+    // As many of the smallest nodes, attributes, inputs, shapes and functions as fit.
+    assert_eq!(parse_graph(&many(&node(&[]), 100_000)).unwrap().nodes().len(), 100_000);
+    let attribute = bytes(5, &bytes(1, b"a"));
+    let wide = [
+        many(&attribute, 100_000),
+        many(&bytes(3, b""), 100_000),
+        bytes(
+            5,
+            &[bytes(1, b"l"), bytes(2, &bytes(1, &many(&bytes(7, b""), 100_000)))].concat(),
+        ),
+        bytes(
+            5,
+            &[bytes(1, b"t"), bytes(2, &bytes(1, &many(&bytes(8, b""), 100_000)))].concat(),
+        ),
+        bytes(
+            5,
+            &[bytes(1, b"c"), bytes(2, &bytes(8, &many(&bytes(8, b""), 100_000)))].concat(),
+        ),
+    ];
+    for attributes in wide {
+        assert_eq!(parse_graph(&node(&attributes)).unwrap().nodes().len(), 1);
+    }
+    let function = bytes(1, &bytes(1, &bytes(1, b"f")));
+    assert_eq!(
+        parse_graph(&bytes(2, &many(&function, 100_000)))
+            .unwrap()
+            .functions()
+            .count(),
+        100_000
+    );
+    // What no graph has would take many times its bytes.
+    let function = bytes(2, &many(&bytes(1, b""), 100_000));
+    for empty in [
+        many(&bytes(1, b""), 100_000),
+        node(&many(&bytes(5, b""), 100_000)),
+        function,
+    ] {
+        let error = parse_graph(&empty).unwrap_err();
+        assert!(matches!(error, Error::CorruptMetaGraph { .. }), "{error}");
+    }
+    // Functions within attributes, deeper than any stack.
+    let deep = (0..1000).fold(bytes(1, b"f"), |inner, _| {
+        bytes(2, &[bytes(1, b"a"), bytes(2, &bytes(10, &inner))].concat())
+    });
+    assert!(
+        parse_graph(&node(&bytes(
+            5,
+            &[bytes(1, b"a"), bytes(2, &bytes(10, &deep))].concat()
+        )))
+        .is_err()
+    );
 }
 
 fn graphs_of_the_file_system() {

@@ -1,6 +1,7 @@
 //! Large variables read on several cores: each hashes its own part, and the checksums are joined.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::bytes::Crc;
@@ -24,17 +25,24 @@ pub(super) fn parts(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> 
 }
 
 /// Does the work on every part at the same time, the last one on this thread, and joins the checksums. `work` gets a
-/// part and returns its checksum and length.
+/// part and returns its checksum and length. A thread that the system does not give is done without.
 pub(super) fn hashed<P: Send>(mut parts: Vec<P>, work: impl Fn(P) -> Result<(Crc, usize)> + Sync) -> Result<Crc> {
     let Some(last) = parts.pop() else {
         return Ok(Crc::default());
     };
-    let work = &work;
+    let slots: Vec<Mutex<Option<P>>> = parts.into_iter().map(|part| Mutex::new(Some(part))).collect();
+    let take = |slot: &Mutex<Option<P>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take().map(&work);
+    let take = &take;
     thread::scope(|scope| {
-        let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();
+        let start = |slot| thread::Builder::new().spawn_scoped(scope, move || take(slot)).ok();
+        let others: Vec<_> = slots.iter().map(|slot| (slot, start(slot))).collect();
         let last = work(last);
         let mut whole = Crc::default();
-        for part in others.into_iter().map(join).chain([last]) {
+        let others = others.into_iter().filter_map(|(slot, thread)| match thread {
+            Some(thread) => join(thread),
+            None => take(slot),
+        });
+        for part in others.chain([last]) {
             let (crc, len) = part?;
             whole = whole.followed_by(crc, len);
         }

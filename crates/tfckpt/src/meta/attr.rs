@@ -26,7 +26,7 @@ pub enum AttrValue<'g> {
     Placeholder(&'g str),
     /// The name of a function.
     Function(&'g str),
-    /// Values of one kind.
+    /// Values of one kind. Lists of constants, which no operation has, are empty.
     List(Vec<AttrValue<'g>>),
 }
 
@@ -60,7 +60,6 @@ fn list_of(list: &proto::ListValue) -> Vec<AttrValue<'_>> {
     values.extend(list.b.iter().map(|&value| AttrValue::Bool(value)));
     values.extend(list.types.iter().map(|&number| AttrValue::Type(number)));
     values.extend(list.shape.iter().map(|shape| AttrValue::Shape(dims(shape))));
-    values.extend(list.tensor.iter().map(|proto| AttrValue::Tensor(Tensor { proto })));
     values.extend(list.func.iter().map(|function| AttrValue::Function(&function.name)));
     values
 }

@@ -5,6 +5,7 @@
 
 mod attr;
 mod nodes;
+mod prescan;
 mod reader;
 mod variables;
 mod writer;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::attr::{AttrValue, dims};
+use super::prescan;
 use super::variables::{GraphVariable, variables};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -161,6 +162,10 @@ impl MetaGraph {
     }
 
     fn decode(bytes: Vec<u8>, path: PathBuf) -> Result<Self> {
+        if let Err((offset, what)) = prescan::check(&bytes) {
+            let reason = format!("{what} at byte {offset}");
+            return Err(Error::CorruptMetaGraph { path, reason });
+        }
         let graph = MetaGraphDef::decode(bytes.as_slice()).map_err(|error| match is_text(&bytes) {
             true => Error::Unsupported {
                 path: path.clone(),

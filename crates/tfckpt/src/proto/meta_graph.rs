@@ -134,8 +134,6 @@ pub(crate) struct ListValue {
     pub(crate) types: Vec<i32>,
     #[prost(message, repeated, tag = "7")]
     pub(crate) shape: Vec<GraphShape>,
-    #[prost(message, repeated, tag = "8")]
-    pub(crate) tensor: Vec<TensorProto>,
     #[prost(message, repeated, tag = "9")]
     pub(crate) func: Vec<NameAttrList>,
 }
