@@ -329,6 +329,31 @@ fn graphs_that_lie() {
             .count(),
         100_000
     );
+    // Many variables that one saver restores from one long key.
+    let op = |name: &str, op: &str, inputs: &[&str], more: &[u8]| {
+        let inputs: Vec<u8> = inputs.iter().flat_map(|input| bytes(3, input.as_bytes())).collect();
+        bytes(
+            1,
+            &[&bytes(1, name.as_bytes())[..], &bytes(2, op.as_bytes()), &inputs, more].concat(),
+        )
+    };
+    let long = bytes(8, &bytes(8, &vec![b'k'; 1 << 20]));
+    let value = bytes(5, &[bytes(1, b"value"), bytes(2, &long)].concat());
+    let mut shared = op("names", "Const", &[], &value);
+    shared.extend(op("restore", "RestoreV2", &["f", "names", "s"], &[]));
+    for i in 0..2000 {
+        let name = format!("v{i}");
+        shared.extend(op(&name, "VarHandleOp", &[], &[]));
+        shared.extend(op(&format!("a{i}"), "AssignVariableOp", &[&name, "restore"], &[]));
+    }
+    let shared = parse_graph(&shared).unwrap();
+    assert_eq!(shared.variables().len(), 2000);
+    assert!(
+        shared
+            .variables()
+            .iter()
+            .all(|variable| variable.checkpoint_key.is_some())
+    );
     // What no graph has would take many times its bytes.
     let function = bytes(2, &many(&bytes(1, b""), 100_000));
     for empty in [

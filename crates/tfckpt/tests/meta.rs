@@ -156,6 +156,15 @@ fn a_partitioned_variable_is_known_by_its_whole() {
     assert_eq!(part.checkpoint_key.as_deref(), Some("emb"));
 }
 
+#[test]
+fn of_several_savers_that_of_the_graph_gives_the_keys() {
+    for (file, key) in [("everything", "a"), ("renamed", "other/a")] {
+        let graph = MetaGraph::open(fixture(&format!("meta_two_savers/{file}.meta"))).unwrap();
+        let variable = graph.variables().iter().find(|variable| variable.name == "a").unwrap();
+        assert_eq!(variable.checkpoint_key.as_deref(), Some(key), "{file}");
+    }
+}
+
 fn saved(dir: &Path, kind: VariableKind) -> PathBuf {
     let values = [0.5f32; 6];
     let row = |rows: std::ops::Range<usize>| {

@@ -1,6 +1,7 @@
 //! The variables of a graph, and what they are called in the checkpoint.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use prost::Message;
 
@@ -17,7 +18,7 @@ pub struct GraphVariable {
     /// The name of its node: `dense/kernel`.
     pub name: String,
     /// What it is called in the checkpoint, as far as the graph's saver tells; a `Saver` can rename.
-    pub checkpoint_key: Option<String>,
+    pub checkpoint_key: Option<Arc<str>>,
     /// The dtype, if the node has one that is known.
     pub dtype: Option<DType>,
     /// The shape, if it is closed.
@@ -67,7 +68,7 @@ pub(super) fn variables(graph: &MetaGraphDef) -> Vec<GraphVariable> {
             checkpoint_key: keys
                 .get(&name)
                 .cloned()
-                .or(part.as_ref().map(|(whole, ..)| whole.clone())),
+                .or(part.as_ref().map(|(whole, ..)| whole.as_str().into())),
             dtype: node.and_then(node_dtype),
             shape: node.and_then(node_shape),
             is_resource: def.is_resource,
@@ -145,11 +146,17 @@ fn part(info: &SaveSliceInfoDef) -> Option<(String, Shape, Slice)> {
     Some((info.full_name.clone(), whole, slice))
 }
 
-/// What the savers of the graph call each variable: the inputs of `SaveV2`, or what is assigned from `RestoreV2`.
-fn checkpoint_keys(graph: &MetaGraphDef, nodes: &HashMap<&str, &NodeDef>) -> HashMap<String, String> {
-    let mut keys = HashMap::new();
+/// What the graph's saver calls each variable: the inputs of `SaveV2`, or what is assigned from `RestoreV2`. Where the
+/// saver has nothing to say, other savers of the graph are asked.
+fn checkpoint_keys(graph: &MetaGraphDef, nodes: &HashMap<&str, &NodeDef>) -> HashMap<String, Arc<str>> {
+    // `save/Const:0` is in the scope of its saver, `save/`.
+    let filename = graph.saver.as_ref().map_or("", |saver| &saver.filename_tensor_name);
+    let scope = filename.rsplit_once('/').map_or("", |(scope, _)| scope);
+    let in_scope = |node: &&NodeDef| node.name.strip_prefix(scope).is_some_and(|rest| rest.starts_with('/'));
+    let mut keys = Keys::default();
     let all = graph.graph.as_ref().map_or(&[][..], |graph| &graph.node);
-    for node in all {
+    let (own, others): (Vec<&NodeDef>, Vec<&NodeDef>) = all.iter().partition(in_scope);
+    for node in own.into_iter().chain(others) {
         match node.op.as_str() {
             "Assign" | "AssignVariableOp" => {
                 let [variable, value, ..] = node.input.as_slice() else {
@@ -159,26 +166,38 @@ fn checkpoint_keys(graph: &MetaGraphDef, nodes: &HashMap<&str, &NodeDef>) -> Has
                     continue;
                 };
                 let key = names(restore, nodes).and_then(|names| names.get(output));
-                if let (Some(key), Some(variable)) = (key, variable_behind(variable, nodes)) {
-                    keys.entry(variable).or_insert_with(|| text(key));
-                }
+                keys.add(variable_behind(variable, nodes), key.map(Vec::as_slice));
             }
             "SaveV2" => {
                 let saved = node.input.iter().skip(3);
                 for (key, input) in names(node, nodes).unwrap_or_default().iter().zip(saved) {
-                    if let Some(variable) = variable_behind(input, nodes) {
-                        keys.insert(variable, text(key));
-                    }
+                    keys.add(variable_behind(input, nodes), Some(key));
                 }
             }
             _ => {}
         }
     }
-    keys
+    keys.of_variables
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// The keys of variables. One that many variables share is in memory once.
+#[derive(Default)]
+struct Keys {
+    of_variables: HashMap<String, Arc<str>>,
+    /// By the place of its bytes in the graph: a hostile graph has long ones, which take long to compare.
+    texts: HashMap<*const u8, Arc<str>>,
+}
+
+impl Keys {
+    /// The first key that a variable gets is kept.
+    fn add(&mut self, variable: Option<String>, key: Option<&[u8]>) {
+        let Some((variable, key)) = variable.zip(key) else {
+            return;
+        };
+        let text = self.texts.entry(key.as_ptr());
+        let text = text.or_insert_with(|| String::from_utf8_lossy(key).into());
+        self.of_variables.entry(variable).or_insert_with(|| text.clone());
+    }
 }
 
 /// Steps that are followed from a value to where it comes from. In real graphs there are at most three.
