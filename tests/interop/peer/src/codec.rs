@@ -127,7 +127,7 @@ pub(crate) fn graph(spec: &str, directory: &str, kind: &str) -> Result<()> {
     let keys: Vec<_> = graph
         .variables()
         .iter()
-        .map(|variable| &variable.checkpoint_key)
+        .map(|variable| variable.checkpoint_key.as_deref())
         .collect();
     println!("{}", serde_json::to_string(&keys)?);
     Ok(())
