@@ -46,14 +46,10 @@ impl Hook {
         let position = self.shared.state().position;
         let schema = Schema::of(model);
         let variables = module::variables(model, &schema, &self.shared.names)?;
+        let optimizer = optimizer.clone();
+        let record = move || optimizer.to_record();
         self.shared
-            .commit(
-                variables,
-                optimizer.to_record(),
-                scheduler.to_record(),
-                &schema,
-                position,
-            )
+            .commit(variables, record, scheduler.to_record(), &schema, position)
             .map(drop)
     }
 }

@@ -10,7 +10,7 @@ use burn::store::ModuleRecord;
 use burn::store::burn_pack::{Reader, Writer};
 use burn::tensor::TensorData;
 use burn::train::checkpoint::{Checkpoint as BurnCheckpoint, Checkpointer, CheckpointerError};
-use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
+use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining, TrainingError};
 use tfckpt::Variable;
 
 use crate::dtype::to_stored_bytes;
@@ -78,8 +78,12 @@ impl TfCheckpoints {
             model,
             renderer,
             interrupted,
-            error,
+            mut error,
         } = result;
+        // What is still being written belongs to this training.
+        if let Err(unsaved) = self.wait() {
+            error = error.or(Some(TrainingError::Checkpoint(failed(unsaved))));
+        }
         Ok(LearningResult {
             model: model.inner,
             renderer,
@@ -147,7 +151,7 @@ impl Joint {
             epoch_steps: 0,
         };
         self.shared
-            .commit(variables, optimizer, rates, &self.schema, position)?;
+            .commit(variables, move || optimizer, rates, &self.schema, position)?;
         // The training thread may be some steps into the next epoch by now.
         let mut state = self.shared.state();
         state.position.epoch = epoch;

@@ -10,9 +10,9 @@ use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use tfckpt::io::Durability;
 use tfckpt::map::NameMap;
 use tfckpt::objects::ObjectLayout;
-use tfckpt::{Checkpoint, Saved, Saver, Variable};
+use tfckpt::{BackgroundSaver, Checkpoint, Saved, Saver, Submitted, Variable, WhenBusy};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::optimizer::OptimizerNames;
 use crate::schema::Schema;
 use crate::{module, optimizer, scalars, scheduler};
@@ -75,6 +75,9 @@ pub(crate) struct Shared {
 
 pub(crate) struct State {
     saver: Saver,
+    /// How saving in the background is done, and what does it from the first save on.
+    when_busy: Option<WhenBusy>,
+    background: Option<BackgroundSaver>,
     pub(crate) position: Position,
     last_saved: Option<i64>,
     /// Batches that the next pass over the training data leaves out, because the run before has seen them.
@@ -96,6 +99,8 @@ impl TfCheckpoints {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let state = State {
             saver: Saver::new(directory),
+            when_busy: None,
+            background: None,
             position: Position::default(),
             last_saved: None,
             skip: 0,
@@ -140,6 +145,19 @@ impl TfCheckpoints {
     pub fn objects(self, layout: ObjectLayout) -> Self {
         let layout = layout.outside(scheduler::SCOPE).outside(OWN);
         self.with_saver(|saver| saver.objects(layout))
+    }
+
+    /// Saves while the training goes on. Tensors of Burn do not change, so that nothing is copied before the training
+    /// goes on: the steps after it make new ones, as they do anyway, and the old ones stay in memory until they are
+    /// written. [`save`](Self::save) and [`after_step`](Self::after_step) then give the save that was finished since,
+    /// [`wait`](Self::wait) waits for the last; events are told from a thread of their own. Default: a save returns when
+    /// it is done.
+    #[must_use]
+    pub fn in_background(self, when_busy: WhenBusy) -> Self {
+        self.with(|shared| {
+            let state = shared.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            state.when_busy = Some(when_busy);
+        })
     }
 
     /// Names and layouts. Default: [`NameMap::keras`].
@@ -251,13 +269,19 @@ impl TfCheckpoints {
         }
         let schema = Schema::of(model);
         let variables = module::variables(model, &schema, &self.shared.names)?;
-        self.shared.commit(
-            variables,
-            optimizer.to_record(),
-            scheduler.to_record(),
-            &schema,
-            position,
-        )
+        let optimizer = optimizer.clone();
+        let record = move || optimizer.to_record();
+        self.shared
+            .commit(variables, record, scheduler.to_record(), &schema, position)
+    }
+
+    /// Waits for the save that goes on in the background, and gives the newest that was finished since one was last
+    /// given.
+    ///
+    /// # Errors
+    /// That of a save in the background.
+    pub fn wait(&self) -> Result<Option<Saved>> {
+        self.shared.wait()
     }
 
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
@@ -299,34 +323,92 @@ impl Shared {
             .is_some_and(|every| state.position.global_step.unsigned_abs().is_multiple_of(every))
     }
 
-    /// Writes one checkpoint. One of the same step, saved at the end of a step that turned out to be the last of an
-    /// epoch, is replaced. Nothing is written once a later step is saved: Burn hands over an epoch on threads of its
-    /// own, while the training goes on.
+    /// Writes one checkpoint, perhaps in the background. One of the same step, saved at the end of a step that turned out
+    /// to be the last of an epoch, is replaced. Nothing is written once a later step is saved: Burn hands over an epoch
+    /// on threads of its own, while the training goes on.
     pub(crate) fn commit(
-        &self,
-        mut variables: Vec<Variable<'static>>,
-        optimizer: OptimizerRecord,
+        self: &Arc<Self>,
+        variables: Vec<Variable<'static>>,
+        optimizer: impl FnOnce() -> OptimizerRecord + Send + 'static,
         scheduler: LrSchedulerRecord,
         schema: &Schema,
         position: Position,
     ) -> Result<Option<Saved>> {
-        variables.extend(optimizer::variables(optimizer, schema, &self.names, &self.optimizer)?);
-        variables.extend(scheduler::variables(scheduler)?);
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        variables.push(Variable::scalar(EPOCH, signed(position.epoch as u64)));
-        variables.push(Variable::scalar(EPOCH_STEPS, signed(position.epoch_steps)));
+        let rates = scheduler::variables(scheduler)?;
         let mut state = self.state();
         if state.last_saved > Some(position.global_step) {
             return Ok(None);
         }
         let again = state.last_saved == Some(position.global_step);
-        let saver = std::mem::replace(&mut state.saver, Saver::new(""));
-        state.saver = saver.overwrite(again);
-        let saved = state.saver.save(variables, position.global_step)?;
-        state.last_saved = Some(position.global_step);
-        drop(state);
-        self.tell(&Event::Saved(&saved));
-        Ok(Some(saved))
+        let (shared, schema) = (self.clone(), schema.clone());
+        let write = move |saver: &mut Saver| -> Result<Saved> {
+            let mut variables = variables;
+            variables.extend(optimizer::variables(
+                optimizer(),
+                &schema,
+                &shared.names,
+                &shared.optimizer,
+            )?);
+            variables.extend(rates);
+            let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            variables.push(Variable::scalar(EPOCH, signed(position.epoch as u64)));
+            variables.push(Variable::scalar(EPOCH_STEPS, signed(position.epoch_steps)));
+            *saver = std::mem::replace(saver, Saver::new("")).overwrite(again);
+            Ok(saver.save(variables, position.global_step)?)
+        };
+        let Some(background) = state.background() else {
+            let saved = write(&mut state.saver)?;
+            state.last_saved = Some(position.global_step);
+            drop(state);
+            self.tell(&Event::Saved(&saved));
+            return Ok(Some(saved));
+        };
+        let shared = self.clone();
+        let submitted = background.save_with(position.global_step, move |saver| {
+            let saved = write(saver).map_err(into_core)?;
+            shared.tell(&Event::Saved(&saved));
+            Ok(saved)
+        })?;
+        let finished = background.finished()?.pop();
+        if !matches!(submitted, Submitted::Skipped) {
+            state.last_saved = Some(position.global_step);
+        }
+        Ok(finished)
+    }
+
+    pub(crate) fn wait(&self) -> Result<Option<Saved>> {
+        let background = self.state().background.take();
+        // Not under the lock: who is told of the save may ask for the step.
+        let Some(mut background) = background else {
+            return Ok(None);
+        };
+        let finished = background.wait();
+        self.state().background = Some(background);
+        Ok(finished?.pop())
+    }
+}
+
+impl State {
+    /// What saves in the background, if that is wanted. Of the saver in the foreground only what looks at the directory
+    /// is left.
+    fn background(&mut self) -> Option<&mut BackgroundSaver> {
+        let when_busy = self.when_busy?;
+        let background = self.background.get_or_insert_with(|| {
+            let directory = Saver::new(self.saver.directory());
+            BackgroundSaver::new(std::mem::replace(&mut self.saver, directory)).when_busy(when_busy)
+        });
+        Some(background)
+    }
+}
+
+/// An error on its way through a saver.
+fn into_core(error: Error) -> tfckpt::Error {
+    match error {
+        Error::Checkpoint(error) => error,
+        error => tfckpt::Error::Source {
+            name: "the state of the run".to_owned(),
+            source: error.into(),
+        },
     }
 }
 

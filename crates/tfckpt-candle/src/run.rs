@@ -6,7 +6,7 @@ use candle_core::{DType, Var};
 use candle_nn::VarMap;
 use tfckpt::map::{LoadReport, NameMap};
 use tfckpt::objects::ObjectLayout;
-use tfckpt::{Checkpoint, Saved, Saver};
+use tfckpt::{BackgroundSaver, Checkpoint, Saved, Saver, Submitted, WhenBusy};
 
 use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
@@ -52,6 +52,7 @@ use crate::ways::Way;
 #[derive(Debug)]
 pub struct Run {
     saver: Saver,
+    background: Option<Background>,
     variables: Variables,
     optimizers: Vec<OptimizerState>,
     tracked: Vec<(String, Var)>,
@@ -67,6 +68,7 @@ impl Run {
     pub fn new(directory: impl Into<PathBuf>, varmap: &VarMap, optimizer: &impl CheckpointedOptimizer) -> Self {
         Run {
             saver: Saver::new(directory),
+            background: None,
             variables: Variables::new(varmap),
             optimizers: vec![optimizer.state()],
             tracked: Vec::new(),
@@ -111,6 +113,29 @@ impl Run {
     #[must_use]
     pub fn objects(mut self, layout: ObjectLayout) -> Self {
         self.objects = Some(layout);
+        self
+    }
+
+    /// Saves while the training goes on: a save costs the training one copy of the state, at the speed of memory. See
+    /// [`BackgroundSaver`]. [`save`](Self::save) and [`after_step`](Self::after_step) then give the save that was
+    /// finished since, [`wait`](Self::wait) waits for the last. Default: a save returns when it is done.
+    #[must_use]
+    pub fn in_background(mut self, when_busy: WhenBusy) -> Self {
+        self.background = Some(Background {
+            when_busy,
+            memory_budget: u64::MAX,
+            saver: None,
+        });
+        self
+    }
+
+    /// The most bytes that copies of the state may take, [in the background](Self::in_background); see
+    /// [`BackgroundSaver::memory_budget`]. Default: no limit.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        if let Some(background) = &mut self.background {
+            background.memory_budget = bytes;
+        }
         self
     }
 
@@ -203,7 +228,7 @@ impl Run {
         }
     }
 
-    /// Saves now; `None` if this very step is saved already.
+    /// Saves now; `None` if this very step is saved already, or in the background and not finished yet.
     ///
     /// # Errors
     /// [`Error::UnknownLayers`], [`Error::UnknownVariable`], [`Error::UnsupportedDtype`], and those of
@@ -219,9 +244,37 @@ impl Run {
             let saver = std::mem::replace(&mut self.saver, Saver::new(""));
             self.saver = saver.objects(layout);
         }
-        let saved = self.saver.save(variables, self.global_step)?;
-        self.committed = Some(self.global_step);
-        Ok(Some(saved))
+        let Some(background) = &mut self.background else {
+            let saved = self.saver.save(variables, self.global_step)?;
+            self.committed = Some(self.global_step);
+            return Ok(Some(saved));
+        };
+        let background = background.start(&mut self.saver);
+        match background.save(variables, self.global_step)? {
+            Submitted::Skipped => {}
+            Submitted::InForeground(saved) => {
+                self.committed = Some(self.global_step);
+                return Ok(Some(saved));
+            }
+            _ => self.committed = Some(self.global_step),
+        }
+        Ok(background.finished()?.pop())
+    }
+
+    /// Waits for the save that goes on in the background, and gives the newest that was finished since one was last
+    /// given. Dropping the run waits, too, but cannot tell of an error.
+    ///
+    /// # Errors
+    /// That of a save in the background.
+    pub fn wait(&mut self) -> Result<Option<Saved>> {
+        match self
+            .background
+            .as_mut()
+            .and_then(|background| background.saver.as_mut())
+        {
+            Some(saver) => Ok(saver.wait()?.pop()),
+            None => Ok(None),
+        }
     }
 
     /// Everything that makes up a checkpoint, but for `global_step`.
@@ -244,6 +297,27 @@ impl Run {
         counters
             .filter(|counter| counter.counts_steps && counter.value.dtype() == DType::I64)
             .collect()
+    }
+}
+
+/// Saving in the background.
+#[derive(Debug)]
+struct Background {
+    when_busy: WhenBusy,
+    memory_budget: u64,
+    /// From the first save on.
+    saver: Option<BackgroundSaver>,
+}
+
+impl Background {
+    /// The saver in the background. Of the one in the foreground only what looks at the directory is left.
+    fn start(&mut self, saver: &mut Saver) -> &mut BackgroundSaver {
+        self.saver.get_or_insert_with(|| {
+            let directory = Saver::new(saver.directory());
+            BackgroundSaver::new(std::mem::replace(saver, directory))
+                .when_busy(self.when_busy)
+                .memory_budget(self.memory_budget)
+        })
     }
 }
 

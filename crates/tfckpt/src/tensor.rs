@@ -61,6 +61,16 @@ pub(crate) enum Payload<'a> {
     Deferred(Deferred<'a>),
 }
 
+impl Payload<'_> {
+    /// The number of bytes, where they are there.
+    pub(crate) fn len(&self) -> Option<u64> {
+        match self {
+            Payload::Bytes(bytes) => Some(bytes.len() as u64),
+            _ => None,
+        }
+    }
+}
+
 pub(crate) type Lent<'a> = Box<dyn Fn(&mut Sink<'_>) -> Result<(), BoxError> + Send + Sync + 'a>;
 pub(crate) type Deferred<'a> = Box<dyn FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + Send + 'a>;
 
@@ -152,6 +162,25 @@ impl<'a> Variable<'a> {
     pub fn laid_out(mut self, transform: Transform) -> Self {
         self.transform = Some(transform).filter(|transform| !transform.is_identity());
         self
+    }
+
+    /// The bytes, and everything else.
+    pub(crate) fn split(self) -> (Payload<'a>, Variable<'static>) {
+        let rest = Variable {
+            name: self.name,
+            dtype: self.dtype,
+            shape: self.shape,
+            part: self.part,
+            trainable: self.trainable,
+            transform: self.transform,
+            payload: Payload::Bytes(Cow::Borrowed(&[])),
+        };
+        (self.payload, rest)
+    }
+
+    /// The same variable with other bytes.
+    pub(crate) fn with(self, payload: Payload<'a>) -> Self {
+        Variable { payload, ..self }
     }
 
     /// This as one slice of a partitioned variable of the same name and of shape `whole`. Its own shape is that of the

@@ -5,12 +5,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::data::{DataFiles, Place};
+use super::spec::{Spec, lend, produce};
 use crate::bytes::Crc;
-use crate::dtype::DType;
-use crate::error::{BoxError, Error, Result};
+use crate::error::Result;
 use crate::layout::{Moving, PIECE, pieces};
 use crate::parallel::{Slots, for_each};
-use crate::shape::Shape;
 use crate::tensor::{Deferred, Lent};
 
 /// Variables smaller than this are gathered into one write.
@@ -21,12 +20,8 @@ const TASK: usize = 4 * PIECE;
 
 /// A variable with a place.
 pub(super) struct Job<'a> {
-    pub(super) name: String,
-    pub(super) dtype: DType,
-    pub(super) shape: Shape,
+    pub(super) spec: Spec,
     pub(super) place: Place,
-    /// Bytes in the data file.
-    pub(super) size: u64,
     pub(super) content: Content<'a>,
 }
 
@@ -86,16 +81,16 @@ fn tasks(jobs: &[Job<'_>]) -> Vec<Task> {
     let mut rest = Vec::new();
     let mut gathered: Option<(Range<usize>, u64)> = None;
     for (number, job) in jobs.iter().enumerate() {
-        if job.size < SMALL {
+        if job.spec.size < SMALL {
             let joins = |(range, bytes): &(Range<usize>, u64)| {
                 let first = jobs.get(range.start).map(|first| first.place.shard);
-                first == Some(job.place.shard) && range.end == number && bytes + job.size <= PIECE as u64
+                first == Some(job.place.shard) && range.end == number && bytes + job.spec.size <= PIECE as u64
             };
             gathered = match gathered.take() {
-                Some(some) if joins(&some) => Some((some.0.start..number + 1, some.1 + job.size)),
+                Some(some) if joins(&some) => Some((some.0.start..number + 1, some.1 + job.spec.size)),
                 before => {
                     rest.extend(before.map(|(range, _)| Task::Gather(range)));
-                    Some((number..number + 1, job.size))
+                    Some((number..number + 1, job.spec.size))
                 }
             };
             continue;
@@ -110,12 +105,12 @@ fn tasks(jobs: &[Job<'_>]) -> Vec<Task> {
             _ => 1,
         };
         let step = (TASK / unit).max(1) * unit;
-        let size = usize::try_from(job.size).unwrap_or(usize::MAX);
+        let size = usize::try_from(job.spec.size).unwrap_or(usize::MAX);
         let starts = (0..size).step_by(step);
         rest.extend(starts.map(|start| Task::Part(number, start..size.min(start.saturating_add(step)))));
     }
     rest.extend(gathered.map(|(range, _)| Task::Gather(range)));
-    streams.sort_by_key(|&number| std::cmp::Reverse(jobs.get(number).map(|job| job.size)));
+    streams.sort_by_key(|&number| std::cmp::Reverse(jobs.get(number).map(|job| job.spec.size)));
     streams.into_iter().map(Task::Stream).chain(rest).collect()
 }
 
@@ -141,14 +136,17 @@ fn gather(jobs: &[Job<'_>], range: Range<usize>, files: &DataFiles, buffer: &mut
         match &job.content {
             Content::Bytes(bytes, moving) => append(job, bytes, moving.as_ref(), buffer)?,
             Content::Framed(bytes, _) => buffer.extend_from_slice(bytes),
-            Content::Lent(lent, moving) => lend(job, lent, |bytes| append(job, bytes, moving.as_ref(), buffer))?,
-            Content::Deferred(deferred) => produce(job, deferred, |bytes| {
-                buffer.extend_from_slice(bytes);
-                job.check_at_most((buffer.len() - start) as u64)
-            })?,
+            Content::Lent(lent, moving) => lend(&job.spec, lent, |bytes| append(job, bytes, moving.as_ref(), buffer))?,
+            Content::Deferred(deferred) => {
+                let Some(deferred) = deferred.take(0) else { continue };
+                produce(&job.spec, deferred, |bytes| {
+                    buffer.extend_from_slice(bytes);
+                    job.spec.check_at_most((buffer.len() - start) as u64)
+                })?;
+            }
         }
         let bytes = buffer.get(start..).unwrap_or_default();
-        job.check_len(bytes.len() as u64)?;
+        job.spec.check_len(bytes.len() as u64)?;
         hashed.push(Hashed {
             job: number,
             crc: Crc::of(bytes),
@@ -163,7 +161,7 @@ fn gather(jobs: &[Job<'_>], range: Range<usize>, files: &DataFiles, buffer: &mut
 }
 
 fn append(job: &Job<'_>, bytes: &[u8], moving: Option<&Moving>, buffer: &mut Vec<u8>) -> Result<()> {
-    job.check_len(bytes.len() as u64)?;
+    job.spec.check_len(bytes.len() as u64)?;
     match moving {
         None => buffer.extend_from_slice(bytes),
         Some(moving) => {
@@ -179,7 +177,7 @@ fn append(job: &Job<'_>, bytes: &[u8], moving: Option<&Moving>, buffer: &mut Vec
 fn part(job: &Job<'_>, range: Range<usize>, files: &DataFiles, buffer: &mut Vec<u8>) -> Result<(Crc, usize)> {
     let mut crc = Crc::default();
     let mut put = |bytes: &[u8], moving: Option<&Moving>| {
-        job.check_len(bytes.len() as u64)?;
+        job.spec.check_len(bytes.len() as u64)?;
         let unit = moving.map_or(1, Moving::result_unit);
         for piece in pieces(range.len(), unit) {
             let piece = range.start + piece.start..range.start + piece.end;
@@ -200,7 +198,7 @@ fn part(job: &Job<'_>, range: Range<usize>, files: &DataFiles, buffer: &mut Vec<
     match &job.content {
         Content::Bytes(bytes, moving) => put(bytes, moving.as_ref())?,
         Content::Framed(bytes, _) => put(bytes, None)?,
-        Content::Lent(lent, moving) => lend(job, lent, |bytes| put(bytes, moving.as_ref()))?,
+        Content::Lent(lent, moving) => lend(&job.spec, lent, |bytes| put(bytes, moving.as_ref()))?,
         Content::Deferred(_) => {}
     }
     files.written(job.place.after(range.start), range.len() as u64);
@@ -223,9 +221,11 @@ fn stream(job: &Job<'_>, files: &DataFiles, buffer: &mut Vec<u8>) -> Result<(Crc
         }
         Ok(())
     };
-    if let Content::Deferred(deferred) = &job.content {
-        produce(job, deferred, |bytes| {
-            job.check_at_most((done + buffer.len() + bytes.len()) as u64)?;
+    if let Content::Deferred(deferred) = &job.content
+        && let Some(deferred) = deferred.take(0)
+    {
+        produce(&job.spec, deferred, |bytes| {
+            job.spec.check_at_most((done + buffer.len() + bytes.len()) as u64)?;
             // Small pieces are gathered; large ones are written from where they are.
             if buffer.is_empty() && bytes.len() as u64 >= SMALL {
                 return put(bytes, &mut done);
@@ -239,83 +239,6 @@ fn stream(job: &Job<'_>, files: &DataFiles, buffer: &mut Vec<u8>) -> Result<(Crc
         })?;
     }
     put(buffer, &mut done)?;
-    job.check_len(done as u64)?;
+    job.spec.check_len(done as u64)?;
     Ok((crc, done))
-}
-
-/// Looks at bytes that are lent.
-fn lend(job: &Job<'_>, lent: &Lent<'_>, mut look: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let mut seen = false;
-    through(
-        job,
-        |sink| lent(sink),
-        |bytes| {
-            // All in one call, as was asked.
-            job.check_at_most(if seen { u64::MAX } else { bytes.len() as u64 })?;
-            seen = true;
-            look(bytes)
-        },
-    )?;
-    match seen {
-        true => Ok(()),
-        false => job.check_len(0),
-    }
-}
-
-/// Takes bytes as they are produced.
-fn produce(job: &Job<'_>, deferred: &Slots<Deferred<'_>>, take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    match deferred.take(0) {
-        Some(deferred) => through(job, deferred, take),
-        None => Ok(()),
-    }
-}
-
-/// Hands `take` what `give` passes on, and tells the errors of the two apart.
-fn through(
-    job: &Job<'_>,
-    give: impl FnOnce(&mut crate::tensor::Sink<'_>) -> Result<(), BoxError>,
-    mut take: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut failure = None;
-    let given = give(&mut |bytes: &[u8]| {
-        take(bytes).map_err(|error| {
-            failure = Some(error);
-            BoxError::from("the checkpoint could not be written")
-        })
-    });
-    match (failure, given) {
-        (Some(error), _) => Err(error),
-        (None, Err(source)) => Err(Error::Source {
-            name: job.name.clone(),
-            source,
-        }),
-        (None, Ok(())) => Ok(()),
-    }
-}
-
-impl Job<'_> {
-    fn check_len(&self, got: u64) -> Result<()> {
-        match got == self.size {
-            true => Ok(()),
-            false => Err(self.wrong_length(got)),
-        }
-    }
-
-    /// Before more is written than there is room for: behind it lies another variable.
-    fn check_at_most(&self, got: u64) -> Result<()> {
-        match got <= self.size {
-            true => Ok(()),
-            false => Err(self.wrong_length(got)),
-        }
-    }
-
-    fn wrong_length(&self, got: u64) -> Error {
-        Error::WrongLength {
-            name: self.name.clone(),
-            dtype: self.dtype,
-            shape: self.shape.clone(),
-            expected: self.size,
-            got,
-        }
-    }
 }

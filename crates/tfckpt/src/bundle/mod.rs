@@ -20,7 +20,9 @@ mod parallel;
 mod payload;
 mod reader;
 mod region;
+mod snapshot;
 mod source;
+mod spec;
 mod v1;
 mod v1_values;
 mod v2;
@@ -32,6 +34,7 @@ pub(crate) use index::{Entries, read_entries, sync, write_index};
 pub use payload::Strings;
 pub(crate) use reader::Names;
 pub use reader::{Bundle, Endianness, Format};
+pub(crate) use snapshot::Arena;
 pub(crate) use v1::matches;
 pub use writer::{BundleWriter, Written};
 

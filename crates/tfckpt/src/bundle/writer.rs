@@ -9,6 +9,7 @@ use super::index::{Entries, sync, write_index};
 use super::jobs::{self, Content, Job};
 use super::payload::{check_variants, encode_strings, parse_strings};
 use super::shard_name;
+use super::spec::Spec;
 use crate::bytes::{Crc, slice_key};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -193,15 +194,13 @@ impl BundleWriter {
             });
             entry.slices.push(slice_proto(&slice));
         }
-        let job = Job {
+        let spec = Spec {
             name,
             dtype,
             shape,
-            place,
             size,
-            content,
         };
-        Ok((key, job))
+        Ok((key, Job { spec, place, content }))
     }
 
     /// Publishes the data files, then the index: from that moment the checkpoint exists.

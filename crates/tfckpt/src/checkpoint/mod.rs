@@ -1,5 +1,6 @@
 //! Checkpoints as people handle them: found by path, saved by step, kept by number.
 
+mod background;
 mod merge;
 mod open;
 mod retention;
@@ -7,6 +8,7 @@ mod saver;
 mod state;
 mod state_text;
 
+pub use background::{BackgroundSaver, Submitted, WhenBusy};
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use saver::{Saved, Saver};
