@@ -65,7 +65,7 @@ impl BurnState {
         let mut digest = weights(&self.model)?;
         let moments = Reader::from_bytes(self.optimizer.to_record().into_bytes()?)?;
         for tensor in moments.into_tensors()? {
-            digest.add(bytemuck::cast_slice(&tensor.to_bytes()?));
+            digest.add(&bytemuck::pod_collect_to_vec::<u8, f32>(&tensor.to_bytes()?));
         }
         Ok(Answer::digest(digest))
     }
