@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest rank to the highest.
 const RANKS: [&[&str]; 7] = [
-    &["error", "dtype", "shape", "slice", "tensor", "limits", "suggest"],
+    &[
+        "error", "dtype", "shape", "slice", "tensor", "layout", "limits", "parallel", "suggest",
+    ],
     &["bytes", "proto"],
     &["io"],
     &["table"],

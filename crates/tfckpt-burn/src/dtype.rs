@@ -3,6 +3,7 @@
 use burn::tensor::{BoolStore, Bytes, DType as BurnDType, TensorData};
 use bytemuck::Pod;
 use tfckpt::DType;
+use tfckpt::io::zeroed;
 
 /// The TensorFlow dtype that holds a Burn tensor bit for bit; `None` for quantized ones.
 pub(crate) fn stored(dtype: BurnDType) -> Option<DType> {
@@ -43,7 +44,7 @@ pub(crate) fn read_bytes<E>(
     read: impl FnOnce(&mut [u8]) -> Result<(), E>,
 ) -> Result<Bytes, E> {
     fn filled<T: Pod + Send + Sync, E>(len: usize, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Bytes, E> {
-        let mut elements = vec![T::zeroed(); len / size_of::<T>()];
+        let mut elements: Vec<T> = zeroed(len / size_of::<T>());
         read(bytemuck::cast_slice_mut(&mut elements))?;
         Ok(Bytes::from_elems(elements))
     }

@@ -3,11 +3,11 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
-use tfckpt::map::{Layout, LoadReport, NameMap, Plan, Step};
+use tfckpt::map::{Filling, Layout, LoadReport, NameMap, Plan};
 use tfckpt::{BoxError, Checkpoint, Sink, Variable};
 
 use crate::dtype::{from_stored_bytes, read_bytes, to_stored_bytes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::{Parameter, Schema};
 
 /// A module's parameters as variables. Each is fetched from its device when it is written, one at a time.
@@ -41,14 +41,17 @@ pub(crate) fn load<M: Module>(
         true => Plan::partial(checkpoint, &targets),
         false => Plan::new(checkpoint, &targets)?,
     };
+    let read = plan.carry_out(checkpoint, |filling| {
+        let bytes = read(filling)?;
+        let parameter = schema.parameters.get(filling.target());
+        let value = parameter.map(|parameter| from_stored_bytes(bytes, parameter.shape.clone(), parameter.dtype));
+        Ok::<_, Error>((filling.target(), value))
+    })?;
     let mut values: Vec<Option<TensorData>> = vec![None; targets.len()];
-    let mut scratch = Vec::new();
-    for step in plan.steps() {
-        let Some((parameter, value)) = schema.parameters.get(step.target()).zip(values.get_mut(step.target())) else {
-            continue;
-        };
-        let bytes = read(checkpoint, step, &mut scratch)?;
-        *value = Some(from_stored_bytes(bytes, parameter.shape.clone(), parameter.dtype));
+    for (target, value) in read {
+        if let Some(slot) = values.get_mut(target) {
+            *slot = value;
+        }
     }
     *module = module.clone().map(&mut Filler {
         values: values.into_iter(),
@@ -57,13 +60,9 @@ pub(crate) fn load<M: Module>(
 }
 
 /// The bytes of a variable that fits, in the layout of the model.
-pub(crate) fn read(checkpoint: &Checkpoint, step: &Step, scratch: &mut Vec<u8>) -> Result<Bytes> {
-    let info = step.variable();
-    let size = checkpoint.checked_size(info)?;
-    let element_size = info.dtype().size().unwrap_or(1);
-    read_bytes(size, element_size, |bytes| {
-        Ok(step.read_into(checkpoint, bytes, scratch)?)
-    })
+pub(crate) fn read(filling: &Filling<'_>) -> Result<Bytes> {
+    let element_size = filling.variable().dtype().size().unwrap_or(1);
+    read_bytes(filling.size()?, element_size, |bytes| Ok(filling.read_into(bytes)?))
 }
 
 /// A tensor as a variable: its bytes are fetched when its turn comes, and laid out for the checkpoint.
@@ -72,7 +71,7 @@ pub(crate) fn laid_out(
     name: String,
     shape: &[usize],
     layout: Layout,
-    fetch: impl FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + 'static,
+    fetch: impl FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + Send + 'static,
 ) -> Result<Variable<'static>> {
     let dtype = parameter.stored_dtype()?;
     let misfit = || tfckpt::Error::InvalidArgument {

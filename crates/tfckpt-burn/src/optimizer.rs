@@ -228,19 +228,16 @@ impl Wanted {
 
     fn read(self, checkpoint: &Checkpoint) -> Result<Vec<Tensor>> {
         let plan = Plan::new(checkpoint, &self.targets)?;
-        let mut scratch = Vec::new();
-        let mut tensors = Vec::new();
-        for step in plan.steps() {
-            let Some(((key, id), target)) = self.keys.get(step.target()).zip(self.targets.get(step.target())) else {
-                continue;
+        let read = plan.carry_out(checkpoint, |filling| {
+            let wanted = self.keys.get(filling.target()).zip(self.targets.get(filling.target()));
+            let Some((((key, id), target), dtype)) = wanted.zip(burn_dtype(filling.variable().dtype())) else {
+                return Ok(None);
             };
-            let bytes = module::read(checkpoint, step, &mut scratch)?;
-            let Some(dtype) = burn_dtype(step.variable().dtype()) else {
-                continue;
-            };
-            tensors.push(Tensor::new(key.clone(), dtype, target.shape.clone(), Some(*id), bytes));
-        }
-        Ok(tensors)
+            let bytes = module::read(filling)?;
+            let tensor = Tensor::new(key.clone(), dtype, target.shape.clone(), Some(*id), bytes);
+            Ok::<_, Error>(Some(tensor))
+        })?;
+        Ok(read.into_iter().flatten().collect())
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout as Strides, Storage, Tensor, Var, WithDType};
 use half::{bf16, f16};
+use tfckpt::io::zeroed;
 use tfckpt::map::Transform;
 use tfckpt::{BoxError, Bundle, Element, Sink, Slice, VariableInfo};
 
@@ -96,20 +97,30 @@ impl InplaceOp1 for Fill<'_> {
     }
 }
 
-/// Passes the bytes of a tensor to `sink`, little-endian and in the layout of the checkpoint. A contiguous tensor on
-/// the CPU is not copied; if it is transposed, then a piece at a time.
-pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_>) -> Result<(), BoxError> {
-    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+/// Whether the bytes of a tensor can be looked at where they are.
+pub(crate) fn is_lendable(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.is_contiguous() && cfg!(target_endian = "little")
+}
+
+/// Passes all bytes of a tensor to `sink`, without copying them. Several threads may do so at once.
+pub(crate) fn lend(tensor: &Tensor, sink: &mut Sink<'_>) -> Result<(), BoxError> {
     let (storage, strides) = tensor.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
-        return Err("the tensor did not come to the CPU".into());
+        return Err("the tensor is not on the CPU".into());
     };
     let (start, end) = strides
         .contiguous_offsets()
         .ok_or("a contiguous tensor is not contiguous")?;
+    with_elements!(storage, elements => sink(bytemuck::cast_slice(elements.get(start..end).unwrap_or_default())))
+        .unwrap_or_else(|| Err(format!("{:?} cannot be stored", tensor.dtype()).into()))
+}
+
+/// Passes the bytes of a tensor to `sink`, little-endian and in the layout of the checkpoint, after they were brought to
+/// the CPU and put in order.
+pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_>) -> Result<(), BoxError> {
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let size = tensor.dtype().size_in_bytes();
-    with_elements!(storage, elements => {
-        let bytes: &[u8] = bytemuck::cast_slice(elements.get(start..end).unwrap_or_default());
+    lend(&tensor, &mut |bytes| {
         if cfg!(target_endian = "little") {
             return transform.stream(size, bytes, sink);
         }
@@ -117,11 +128,10 @@ pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_
         native(&mut bytes, size);
         transform.stream(size, &bytes, sink)
     })
-    .unwrap_or_else(|| Err(format!("{:?} cannot be stored", tensor.dtype()).into()))
 }
 
 /// Reads a variable into a new tensor of `dims` on the CPU, in the dtype that it is stored in. One copy from the
-/// file into the tensor's own storage; a transposed variable exists once more on the way.
+/// file into the tensor's own storage, transposed on the way.
 pub(crate) fn read(bundle: &Bundle, info: &VariableInfo, transform: &Transform, dims: &[usize]) -> Result<Tensor> {
     use tfckpt::DType as Stored;
     match info.dtype() {
@@ -135,9 +145,8 @@ pub(crate) fn read(bundle: &Bundle, info: &VariableInfo, transform: &Transform, 
         Stored::Int32 => read_as::<i32>(bundle, info, transform, dims),
         Stored::Int64 => read_as::<i64>(bundle, info, transform, dims),
         Stored::Bool => {
-            let stored = bundle.read_bytes(info.key())?;
-            let mut values = vec![0; stored.len()];
-            transform.apply(1, &stored, &mut values);
+            let mut values: Vec<u8> = zeroed(bundle.checked_size(info)?);
+            bundle.read_laid_out_into(info, transform, &mut values)?;
             Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
         }
         dtype => {
@@ -180,17 +189,10 @@ fn read_as<T: Element + WithDType>(
     transform: &Transform,
     dims: &[usize],
 ) -> Result<Tensor> {
-    // Both calls compare the size in the index with that of the data file before they allocate.
-    let values = if transform.is_identity() {
-        bundle.read::<T>(info.key())?
-    } else {
-        let stored = bundle.read_bytes(info.key())?;
-        let mut values: Vec<T> = vec![bytemuck::Zeroable::zeroed(); stored.len() / size_of::<T>()];
-        let bytes = bytemuck::cast_slice_mut(&mut values);
-        transform.apply(size_of::<T>(), &stored, bytes);
-        native(bytes, size_of::<T>());
-        values
-    };
+    let mut values: Vec<T> = zeroed(bundle.checked_size(info)? / size_of::<T>());
+    let bytes = bytemuck::cast_slice_mut(&mut values);
+    bundle.read_laid_out_into(info, transform, bytes)?;
+    native(bytes, size_of::<T>());
     Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
 }
 

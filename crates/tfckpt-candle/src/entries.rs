@@ -45,7 +45,10 @@ impl Entry {
         let name = self.way.names.first().unwrap_or(&self.path).clone();
         let dtype = dtypes.first().copied().unwrap_or(tfckpt::DType::Float32);
         let var = self.var.clone();
-        let variable = Variable::deferred(name, dtype, shape, move |sink| bridge::produce(&var, &transform, sink));
+        let variable = match bridge::is_lendable(&var) {
+            true => Variable::lent(name, dtype, shape, move |sink| bridge::lend(&var, sink)).laid_out(transform),
+            false => Variable::deferred(name, dtype, shape, move |sink| bridge::produce(&var, &transform, sink)),
+        };
         Ok(if self.trained {
             variable
         } else {
@@ -92,11 +95,9 @@ pub(crate) fn restore(entries: &[Entry], checkpoint: &Bundle) -> Result<LoadRepo
     let mut plan = Plan::new(checkpoint, &targets)?;
     plan.mark_used(|name| name == GLOBAL_STEP);
     plan.verify(checkpoint)?;
-    let mut scratch = Vec::new();
-    for step in plan.steps() {
-        if let Some(entry) = entries.get(step.target()) {
-            bridge::fill(&entry.var, &mut |bytes| step.read_into(checkpoint, bytes, &mut scratch))?;
-        }
-    }
+    plan.carry_out(checkpoint, |filling| match entries.get(filling.target()) {
+        Some(entry) => bridge::fill(&entry.var, &mut |bytes| filling.read_into(bytes)),
+        None => Ok(()),
+    })?;
     Ok(plan.into_report())
 }

@@ -56,7 +56,9 @@
 // Ranks: a file imports only its own rank or a lower one; `tests/ranks.rs` enforces it.
 mod dtype;
 mod error;
+mod layout;
 mod limits;
+mod parallel;
 mod shape;
 mod slice;
 mod suggest;
@@ -77,7 +79,7 @@ pub mod objects;
 mod checkpoint;
 pub mod map;
 
-pub use bundle::{Bundle, BundleWriter, Endianness, Format, Strings, VariableInfo, Written};
+pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
     Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, checkpoint_state, latest_checkpoint, merge_checkpoints,
 };

@@ -81,7 +81,7 @@ impl Limits {
         self
     }
 
-    /// The most threads that read one variable. Default: one for each core.
+    /// The most threads that read at once. Default: one for each core.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
@@ -118,7 +118,7 @@ impl Limits {
         self.graph_bytes
     }
 
-    /// The most threads that read one variable.
+    /// The most threads that read at once.
     pub fn threads(&self) -> usize {
         self.threads
     }

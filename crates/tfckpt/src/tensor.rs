@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::dtype::DType;
 use crate::error::BoxError;
+use crate::layout::Transform;
 use crate::shape::Shape;
 use crate::slice::Slice;
 
@@ -44,6 +45,8 @@ pub struct Variable<'a> {
     /// Of a partitioned variable: the shape of the whole, and which part this is.
     part: Option<(Shape, Slice)>,
     trainable: bool,
+    /// What brings the bytes into the layout of the checkpoint.
+    pub(crate) transform: Option<Transform>,
     pub(crate) payload: Payload<'a>,
 }
 
@@ -52,23 +55,14 @@ pub(crate) enum Payload<'a> {
     Bytes(Cow<'a, [u8]>),
     /// The elements of a `string` variable.
     Strings(Vec<Cow<'a, [u8]>>),
+    /// Shows the bytes, all at once, as often as it is called.
+    Lent(Lent<'a>),
     /// Produces the bytes when called.
     Deferred(Deferred<'a>),
 }
 
-impl Payload<'_> {
-    /// About the number of bytes in a data file, where it is known before writing.
-    pub(crate) fn byte_len(&self) -> Option<u64> {
-        match self {
-            Payload::Bytes(bytes) => Some(bytes.len() as u64),
-            // The lengths themselves take two bytes or so.
-            Payload::Strings(elements) => Some(elements.iter().map(|element| element.len() as u64 + 2).sum()),
-            Payload::Deferred(_) => None,
-        }
-    }
-}
-
-type Deferred<'a> = Box<dyn FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + 'a>;
+pub(crate) type Lent<'a> = Box<dyn Fn(&mut Sink<'_>) -> Result<(), BoxError> + Send + Sync + 'a>;
+pub(crate) type Deferred<'a> = Box<dyn FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + Send + 'a>;
 
 impl<'a> Variable<'a> {
     /// A variable of borrowed elements. Costs nothing on little-endian machines.
@@ -101,14 +95,7 @@ impl<'a> Variable<'a> {
         shape: impl Into<Shape>,
         bytes: impl Into<Cow<'a, [u8]>>,
     ) -> Self {
-        Variable {
-            name: name.into(),
-            dtype,
-            shape: shape.into(),
-            part: None,
-            trainable: true,
-            payload: Payload::Bytes(bytes.into()),
-        }
+        Self::with_payload(name.into(), dtype, shape.into(), Payload::Bytes(bytes.into()))
     }
 
     /// A `string` variable; each element is any bytes.
@@ -118,33 +105,53 @@ impl<'a> Variable<'a> {
         elements: impl IntoIterator<Item = S>,
     ) -> Self {
         let elements = elements.into_iter().map(Into::into).collect();
-        Variable {
-            name: name.into(),
-            dtype: DType::String,
-            shape: shape.into(),
-            part: None,
-            trainable: true,
-            payload: Payload::Strings(elements),
-        }
+        Self::with_payload(name.into(), DType::String, shape.into(), Payload::Strings(elements))
+    }
+
+    /// A variable whose bytes are in memory that somebody else guards: a lock, a device that shares it. `lend` passes
+    /// all of them to the sink in one call, little-endian and row-major, and is called whenever some are written: by
+    /// several threads at once, once for every few MiB.
+    pub fn lent(
+        name: impl Into<Vec<u8>>,
+        dtype: DType,
+        shape: impl Into<Shape>,
+        lend: impl Fn(&mut Sink<'_>) -> Result<(), BoxError> + Send + Sync + 'a,
+    ) -> Self {
+        Self::with_payload(name.into(), dtype, shape.into(), Payload::Lent(Box::new(lend)))
     }
 
     /// A variable whose bytes are produced while it is written: `produce` passes them to the sink, little-endian
-    /// and row-major, in pieces of any size. Only one variable is produced at a time, so saving a model needs no
-    /// more memory than `produce` itself takes.
+    /// and row-major, in pieces of any size. One variable is produced at a time on each thread, so that saving a model
+    /// needs no more memory than these take.
     pub fn deferred(
         name: impl Into<Vec<u8>>,
         dtype: DType,
         shape: impl Into<Shape>,
-        produce: impl FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + 'a,
+        produce: impl FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + Send + 'a,
     ) -> Self {
+        Self::with_payload(name.into(), dtype, shape.into(), Payload::Deferred(Box::new(produce)))
+    }
+
+    pub(crate) fn with_payload(name: Vec<u8>, dtype: DType, shape: Shape, payload: Payload<'a>) -> Self {
         Variable {
-            name: name.into(),
+            name,
             dtype,
-            shape: shape.into(),
+            shape,
             part: None,
             trainable: true,
-            payload: Payload::Deferred(Box::new(produce)),
+            transform: None,
+            payload,
         }
+    }
+
+    /// This with bytes that are still in the layout of a model; `transform` brings them into that of the checkpoint, a
+    /// piece at a time while they are written. For bytes that are in memory: [`new`](Self::new),
+    /// [`from_bytes`](Self::from_bytes), [`lent`](Self::lent); those of a deferred variable are laid out by whoever
+    /// produces them. The shape is that in the checkpoint.
+    #[must_use]
+    pub fn laid_out(mut self, transform: Transform) -> Self {
+        self.transform = Some(transform).filter(|transform| !transform.is_identity());
+        self
     }
 
     /// This as one slice of a partitioned variable of the same name and of shape `whole`. Its own shape is that of the

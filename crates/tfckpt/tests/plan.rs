@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tfckpt::map::{DenseOrder, Layer, Layout, NameMap, Plan, Target};
+use tfckpt::map::{DenseOrder, Filling, Layer, Layout, NameMap, Plan, Target};
 use tfckpt::{Checkpoint, DType, Error, Saver, Variable};
 
 fn target(path: &str, layer: Layer, shape: &[usize]) -> Target {
@@ -39,9 +39,14 @@ fn what_fits_is_read_in_the_layout_of_the_model() {
     let plan = Plan::new(&checkpoint, &targets).unwrap();
     plan.verify(&checkpoint).unwrap();
     assert_eq!(plan.report().unused, ["global_step", "norm/gamma", "step"]);
-    let kernel = plan.steps().iter().find(|step| step.target() == 0).unwrap();
-    let mut bytes = vec![0; 48];
-    kernel.read_into(&checkpoint, &mut bytes, &mut Vec::new()).unwrap();
+    let read = |filling: &Filling<'_>| {
+        let mut bytes = vec![0; filling.size()?];
+        filling.read_into(&mut bytes)?;
+        Ok::<_, Error>((filling.target(), bytes))
+    };
+    let filled = plan.carry_out(&checkpoint, read).unwrap();
+    assert_eq!(filled.len(), 2);
+    let (_, bytes) = filled.into_iter().find(|(target, _)| *target == 0).unwrap();
     let values: Vec<f32> = bytes
         .as_chunks::<4>()
         .0
@@ -111,7 +116,7 @@ fn a_wrong_buffer_is_an_error_and_no_panic() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = checkpoint(dir.path());
     let plan = Plan::new(&checkpoint, &[target("dense.weight", Layer::Dense, &[4, 3])]).unwrap();
-    let result = plan.steps()[0].read_into(&checkpoint, &mut [0; 7], &mut Vec::new());
+    let result = plan.carry_out(&checkpoint, |filling| filling.read_into(&mut [0; 7]));
     assert!(matches!(
         result,
         Err(Error::WrongLength {

@@ -1,7 +1,5 @@
 //! TensorFlow to safetensors.
 
-use std::io::{self, BufWriter, Write};
-
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use tfckpt::io::Durability;
@@ -35,17 +33,26 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let bytes = tensors.iter().map(|(.., info)| info.size()).sum();
     let bar = output::progress(bytes);
     let io = |action| move |error| Failure::io(action, &args.destination, error);
-    let file = target.storage.create(&target.name).map_err(io("create"))?;
     // Dropped on any error, the unpublished file vanishes.
-    let mut file = BufWriter::with_capacity(1 << 20, file);
-    file.write_all(&header).map_err(io("write"))?;
-    for (.., info) in &tensors {
-        let bytes = checkpoint.read_bytes(info.key())?;
-        file.write_all(&bytes).map_err(io("write"))?;
-        bar.inc(info.size());
-    }
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error);
-    file.and_then(|file| file.publish(Durability::Synced))
+    let file = target.storage.create(&target.name).map_err(io("create"))?;
+    let len = header.len() as u64;
+    file.allocate(len + bytes).map_err(io("make room for"))?;
+    file.write_all_at(&header, 0).map_err(io("write"))?;
+    let infos: Vec<&VariableInfo> = tensors.iter().map(|(.., info)| *info).collect();
+    let starts = infos.iter().scan(len, |next, info| {
+        *next += info.size();
+        Some(*next - info.size())
+    });
+    let starts: Vec<u64> = starts.collect();
+    checkpoint.read_each(&infos, |number, reading| {
+        let mut values = tfckpt::io::zeroed(reading.size()?);
+        reading.read_into(&mut values)?;
+        let start = starts.get(number).copied().unwrap_or(0);
+        file.write_all_at(&values, start).map_err(io("write"))?;
+        bar.inc(values.len() as u64);
+        Ok::<_, Failure>(())
+    })?;
+    file.publish(Durability::Synced)
         .and_then(|()| target.storage.sync())
         .map_err(io("write"))?;
     bar.finish_and_clear();

@@ -1,15 +1,13 @@
 //! The index file as its entries, without looking at what they say: to write one, and to merge several.
 
 use std::collections::BTreeMap;
-use std::io::BufWriter;
 
 use prost::Message;
 
-use super::data::BUFFER;
 use super::header::{Header, read_index};
 use super::{Endianness, index_name};
 use crate::error::{EntryFault, Error, Result, TableError};
-use crate::io::{Durability, Storage};
+use crate::io::{Durability, Storage, write_file};
 use crate::limits::Limits;
 use crate::proto::{BundleEntryProto, BundleHeaderProto, VersionDef};
 use crate::table::{Table, TableWriter};
@@ -28,8 +26,7 @@ pub(crate) fn write_index(
 ) -> Result<()> {
     let name = index_name(prefix);
     let fails = |action| move |error| Error::io(action, storage.path(&index_name(prefix)), error);
-    let index = storage.create(&name).map_err(fails("create"))?;
-    let mut table = TableWriter::new(BufWriter::with_capacity(BUFFER, index));
+    let mut table = TableWriter::new(Vec::new());
     let header = BundleHeaderProto {
         num_shards: i32::try_from(num_shards).unwrap_or(i32::MAX),
         endianness: 0,
@@ -43,11 +40,7 @@ pub(crate) fn write_index(
         entries
             .iter()
             .try_for_each(|(key, entry)| table.add(key, &entry.encode_to_vec()))?;
-        table
-            .finish()?
-            .into_inner()
-            .map_err(|error| error.into_error())?
-            .publish(durability)
+        write_file(storage, &name, &table.finish()?, durability)
     })();
     written.map_err(fails("write"))?;
     sync(storage, durability).map_err(fails("sync"))

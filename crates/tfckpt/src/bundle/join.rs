@@ -62,6 +62,7 @@ pub(super) fn read_into(
     region: &Region,
     element_size: usize,
     destination: &mut [u8],
+    threads: usize,
 ) -> Joined<()> {
     let mut covered = Covered::new(volume(region));
     for (piece, ranges) in pieces {
@@ -73,7 +74,7 @@ pub(super) fn read_into(
             && covered.add(run.to, run.len)
         {
             let place = destination.get_mut(run.to * element_size..(run.to + run.len) * element_size);
-            source.read_into(&piece.info, place.unwrap_or_default())?;
+            source.read_into(&piece.info, place.unwrap_or_default(), threads)?;
             continue;
         }
         let mut scatter = Scatter {

@@ -8,10 +8,13 @@
 //!
 //! Source: `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
+mod bands;
+mod batch;
 mod data;
 mod entry;
 mod header;
 mod index;
+mod jobs;
 mod join;
 mod parallel;
 mod payload;
@@ -23,6 +26,7 @@ mod v1_values;
 mod v2;
 mod writer;
 
+pub use batch::Reading;
 pub use entry::VariableInfo;
 pub(crate) use index::{Entries, read_entries, sync, write_index};
 pub use payload::Strings;

@@ -1,14 +1,13 @@
-//! Large variables read on several cores: each hashes its own part, and the checksums are joined.
+//! Checksums of large variables on several cores: each hashes its own part, and the checksums are joined.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use crate::bytes::Crc;
 use crate::error::Result;
+use crate::parallel::{Slots, for_each};
 
 /// A thread is worth its start for this many bytes.
-const PART: usize = 4 << 20;
+const PART: usize = 1 << 20;
 
 /// How many threads share the work on so many bytes.
 pub(super) fn threads_for(len: usize, threads: usize) -> usize {
@@ -24,38 +23,14 @@ pub(super) fn parts(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> 
         .collect()
 }
 
-/// Does the work on every part at the same time, the last one on this thread, and joins the checksums. `work` gets a
-/// part and returns its checksum and length. A thread that the system does not give is done without.
-pub(super) fn hashed<P: Send>(mut parts: Vec<P>, work: impl Fn(P) -> Result<(Crc, usize)> + Sync) -> Result<Crc> {
-    let Some(last) = parts.pop() else {
-        return Ok(Crc::default());
-    };
-    let slots: Vec<Mutex<Option<P>>> = parts.into_iter().map(|part| Mutex::new(Some(part))).collect();
-    let take = |slot: &Mutex<Option<P>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take().map(&work);
-    let take = &take;
-    thread::scope(|scope| {
-        let start = |slot| thread::Builder::new().spawn_scoped(scope, move || take(slot)).ok();
-        let others: Vec<_> = slots.iter().map(|slot| (slot, start(slot))).collect();
-        let last = work(last);
-        let mut whole = Crc::default();
-        let others = others.into_iter().filter_map(|(slot, thread)| match thread {
-            Some(thread) => join(thread),
-            None => take(slot),
-        });
-        for part in others.chain([last]) {
-            let (crc, len) = part?;
-            whole = whole.followed_by(crc, len);
-        }
-        Ok(whole)
-    })
-}
-
-fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    match thread.join() {
-        Ok(result) => result,
-        // The work does not panic; if it ever did, here is where the caller would learn of it.
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+/// Does `work` on all parts at once, and joins the checksums that it gives, in the order of the parts: each with the
+/// length of its part.
+pub(super) fn hashed<P: Send>(parts: Vec<P>, work: impl Fn(P) -> Result<(Crc, usize)> + Sync) -> Result<Crc> {
+    let slots = Slots::new(parts);
+    let work = |_: &mut (), number| slots.take(number).map_or(Ok((Crc::default(), 0)), &work);
+    let hashed = for_each(slots.len(), slots.len(), || (), work)?;
+    let join = |whole: Crc, (crc, len)| whole.followed_by(crc, len);
+    Ok(hashed.into_iter().fold(Crc::default(), join))
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::join::{self, JoinError};
 use super::payload::{Strings, encode_strings, is_framed};
 use super::region::Region;
-use super::source::{Fault, Source, check_size};
-use super::{VariableInfo, index_name, v1, v2};
-use crate::bytes::endian;
+use super::source::{Fault, Raw, Source, check_size};
+use super::{VariableInfo, bands, index_name, v1, v2};
+use crate::bytes::{Crc, endian};
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result};
-use crate::io::Storage;
+use crate::io::{Storage, zeroed};
+use crate::layout::Transform;
 use crate::limits::Limits;
 use crate::slice::Slice;
 use crate::suggest::nearest;
@@ -208,7 +209,7 @@ impl Bundle {
         let info = self.variable(name)?;
         let region = self.region(info, slice)?;
         self.read_elements(info, self.checked_region(info, &region)?, |bytes| {
-            self.read_region(info, &region, bytes)
+            self.read_region(info, &region, bytes, self.limits.threads())
         })
     }
 
@@ -231,7 +232,7 @@ impl Bundle {
                 self.source.payload(info)
             }
             _ => {
-                let mut bytes = vec![0; self.checked_size(info)?];
+                let mut bytes = zeroed(self.checked_size(info)?);
                 self.read_into(info, &mut bytes)?;
                 Ok(bytes)
             }
@@ -245,8 +246,8 @@ impl Bundle {
     pub fn read_slice_bytes(&self, name: impl AsRef<[u8]>, slice: &Slice) -> Result<Vec<u8>> {
         let info = self.variable(name)?;
         let region = self.region(info, slice)?;
-        let mut bytes = vec![0; self.checked_region(info, &region)?];
-        self.read_region(info, &region, &mut bytes)?;
+        let mut bytes = zeroed(self.checked_region(info, &region)?);
+        self.read_region(info, &region, &mut bytes, self.limits.threads())?;
         Ok(bytes)
     }
 
@@ -273,7 +274,8 @@ impl Bundle {
     }
 
     /// Fills `destination` with the bytes of a variable, as [`read_bytes`](Self::read_bytes) gives them: one copy,
-    /// straight from the file, hashed on the way, on all cores from 8 MiB on. Slices of whole rows are read straight to their places, too.
+    /// straight from the file, hashed on the way, on all cores from 2 MiB on. Slices of whole rows are read straight to
+    /// their places, too.
     ///
     /// # Errors
     /// [`Error::WrongLength`] if the destination has another length than [`VariableInfo::size`],
@@ -281,15 +283,11 @@ impl Bundle {
     /// [`Error::CorruptEntry`] for slices that do not make up the variable. After an error the destination holds
     /// anything.
     pub fn read_into(&self, info: &VariableInfo, destination: &mut [u8]) -> Result<()> {
-        if destination.len() as u64 != info.size() {
-            return Err(Error::WrongLength {
-                name: info.name().into_owned(),
-                dtype: info.dtype(),
-                shape: info.shape().clone(),
-                expected: info.size(),
-                got: destination.len() as u64,
-            });
-        }
+        self.read_into_by(info, destination, self.limits.threads())
+    }
+
+    pub(super) fn read_into_by(&self, info: &VariableInfo, destination: &mut [u8], threads: usize) -> Result<()> {
+        self.check_len(info, destination.len())?;
         if is_framed(info.dtype()) {
             let payload = self.read_bytes(info.key())?;
             if payload.len() == destination.len() {
@@ -301,13 +299,67 @@ impl Bundle {
                 info.name()
             )));
         }
-        match info.pieces().is_empty() {
-            true => self.source.read_into(info, destination),
-            false => self.read_region(
-                info,
-                &self.region(info, &Slice::full(info.shape().rank()))?,
-                destination,
-            ),
+        if info.pieces().is_empty() {
+            return self.source.read_into(info, destination, threads);
+        }
+        let region = self.region(info, &Slice::full(info.shape().rank()))?;
+        self.read_region(info, &region, destination, threads)
+    }
+
+    /// Fills `destination` with the elements of a variable in the layout that `transform` gives them, little-endian.
+    /// They are moved while they are read, a band of 1 MiB for each core at a time; only a variable that is partitioned
+    /// or stored in the V1 format exists once more on the way.
+    ///
+    /// # Errors
+    /// As [`read_into`](Self::read_into), and [`Error::InvalidArgument`] if the transform was made for another shape.
+    pub fn read_laid_out_into(&self, info: &VariableInfo, transform: &Transform, destination: &mut [u8]) -> Result<()> {
+        self.read_laid_out_by(info, transform, destination, None, self.limits.threads())
+    }
+
+    pub(super) fn read_laid_out_by(
+        &self,
+        info: &VariableInfo,
+        transform: &Transform,
+        destination: &mut [u8],
+        window: Option<(&dyn Raw, &[u8])>,
+        threads: usize,
+    ) -> Result<()> {
+        self.check_len(info, destination.len())?;
+        let element_size = info
+            .dtype()
+            .size()
+            .filter(|&size| transform.fits(size, destination.len()));
+        let element_size = element_size.ok_or_else(|| {
+            Error::invalid(format!(
+                "variable `{}`: the layout is that of another shape",
+                info.name()
+            ))
+        })?;
+        let Some(moving) = transform.moving(element_size) else {
+            return self.read_into_by(info, destination, threads);
+        };
+        match self
+            .source
+            .raw()
+            .filter(|_| info.pieces().is_empty() && window.is_none())
+        {
+            Some(raw) => {
+                self.source.file_len(info)?;
+                bands::read(raw, info, &moving, destination, threads)
+            }
+            None => {
+                let mut stored = zeroed(destination.len());
+                match window {
+                    Some((raw, bytes)) if bytes.len() == stored.len() => {
+                        raw.check(info, Crc::of(bytes))?;
+                        stored.copy_from_slice(bytes);
+                        raw.to_little(info, &mut stored);
+                    }
+                    _ => self.read_into_by(info, &mut stored, threads)?,
+                }
+                moving.copy(0, &stored, 0, destination);
+                Ok(())
+            }
         }
     }
 
@@ -317,13 +369,38 @@ impl Bundle {
     /// # Errors
     /// As [`read_into`](Self::read_into).
     pub fn verify(&self, info: &VariableInfo) -> Result<()> {
+        self.verify_by(info, self.limits.threads())
+    }
+
+    pub(super) fn verify_by(&self, info: &VariableInfo, threads: usize) -> Result<()> {
         self.checked_size(info)?;
         match (info.pieces().is_empty(), is_framed(info.dtype())) {
             (true, true) => self.source.payload(info).map(drop),
-            (true, false) => self.source.verify(info),
+            (true, false) => self.source.verify(info, threads),
             (false, true) => self.read_strings(info.key()).map(drop),
             (false, false) => self.read_bytes(info.key()).map(drop),
         }
+    }
+
+    fn check_len(&self, info: &VariableInfo, len: usize) -> Result<()> {
+        if len as u64 == info.size() {
+            return Ok(());
+        }
+        Err(Error::WrongLength {
+            name: info.name().into_owned(),
+            dtype: info.dtype(),
+            shape: info.shape().clone(),
+            expected: info.size(),
+            got: len as u64,
+        })
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn source(&self) -> &dyn Source {
+        self.source.as_ref()
     }
 
     /// The size of a variable in bytes, after its data files were seen to hold that much: safe to allocate.
@@ -375,6 +452,13 @@ impl Bundle {
         }
     }
 
+    pub(super) fn check_dtype<T: Element>(&self, info: &VariableInfo) -> Result<()> {
+        match info.dtype() == T::DTYPE {
+            true => Ok(()),
+            false => Err(self.dtype_mismatch(info, T::DTYPE)),
+        }
+    }
+
     fn dtype_mismatch(&self, info: &VariableInfo, requested: DType) -> Error {
         let (prefix, name) = (self.prefix(), info.name().into_owned());
         Error::DtypeMismatch {
@@ -391,10 +475,8 @@ impl Bundle {
         size: usize,
         read: impl FnOnce(&mut [u8]) -> Result<()>,
     ) -> Result<Vec<T>> {
-        if info.dtype() != T::DTYPE {
-            return Err(self.dtype_mismatch(info, T::DTYPE));
-        }
-        let mut values = vec![T::zeroed(); size / size_of::<T>()];
+        self.check_dtype::<T>(info)?;
+        let mut values: Vec<T> = zeroed(size / size_of::<T>());
         let bytes = bytemuck::cast_slice_mut(&mut values);
         read(bytes)?;
         endian::to_little(bytes, T::DTYPE);
@@ -430,7 +512,7 @@ impl Bundle {
         Ok(size)
     }
 
-    fn read_region(&self, info: &VariableInfo, region: &Region, destination: &mut [u8]) -> Result<()> {
+    fn read_region(&self, info: &VariableInfo, region: &Region, destination: &mut [u8], threads: usize) -> Result<()> {
         let Some(element_size) = info.dtype().size() else {
             return Err(Error::invalid(format!(
                 "variable `{}` is {}, of which no slice can be read as bytes",
@@ -447,8 +529,15 @@ impl Bundle {
             }
             pieces => join::touched(pieces, info, region),
         };
-        join::read_into(self.source.as_ref(), &pieces, region, element_size, destination)
-            .map_err(|error| self.join_error(info, error))
+        join::read_into(
+            self.source.as_ref(),
+            &pieces,
+            region,
+            element_size,
+            destination,
+            threads,
+        )
+        .map_err(|error| self.join_error(info, error))
     }
 
     fn join_error(&self, info: &VariableInfo, error: JoinError) -> Error {

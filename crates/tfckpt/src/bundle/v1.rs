@@ -174,7 +174,7 @@ impl Source for Tables {
         Ok(table.len())
     }
 
-    fn read_into(&self, info: &VariableInfo, destination: &mut [u8]) -> Result<()> {
+    fn read_into(&self, info: &VariableInfo, destination: &mut [u8], _: usize) -> Result<()> {
         destination.copy_from_slice(&self.bytes(info)?);
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Source for Tables {
         Ok(())
     }
 
-    fn verify(&self, info: &VariableInfo) -> Result<()> {
+    fn verify(&self, info: &VariableInfo, _: usize) -> Result<()> {
         self.bytes(info).map(drop)
     }
 

@@ -8,7 +8,7 @@ use super::entry::{Piece, VariableInfo};
 use super::header::{Header, over_limit, read_index};
 use super::parallel;
 use super::payload::{PayloadFault, Strings, StringsLayout, check_variants, parse_strings};
-use super::source::{Fault, Opened, Source};
+use super::source::{Fault, Opened, Raw, Source};
 use super::{Endianness, Format, index_name, shard_name};
 use crate::bytes::{Crc, endian, slice_key};
 use crate::dtype::DType;
@@ -76,7 +76,6 @@ pub(super) fn open(storage: Arc<dyn Storage>, prefix: &str, limits: &Limits) -> 
         prefix: prefix.to_owned(),
         num_shards: header.num_shards,
         endianness: header.endianness,
-        threads: limits.threads(),
         files: Mutex::default(),
     };
     Ok(Opened {
@@ -172,7 +171,6 @@ struct Shards {
     prefix: String,
     num_shards: u32,
     endianness: Endianness,
-    threads: usize,
     files: Mutex<HashMap<u32, Arc<dyn ReadAt>>>,
 }
 
@@ -181,10 +179,10 @@ impl Source for Shards {
         Ok(self.open(info)?.1)
     }
 
-    fn read_into(&self, info: &VariableInfo, destination: &mut [u8]) -> Result<()> {
+    fn read_into(&self, info: &VariableInfo, destination: &mut [u8], threads: usize) -> Result<()> {
         let (shard, _) = self.open(info)?;
         let len = destination.len();
-        let parts = parallel::parts(len, parallel::threads_for(len, self.threads), CHUNK);
+        let parts = parallel::parts(len, parallel::threads_for(len, threads), CHUNK);
         let mut rest = &mut *destination;
         let slices = parts.into_iter().filter_map(|part| {
             let (slice, behind) = std::mem::take(&mut rest).split_at_mut_checked(part.len())?;
@@ -195,16 +193,14 @@ impl Source for Shards {
             let (mut crc, len) = (Crc::default(), slice.len());
             let mut offset = info.offset() + start as u64;
             for chunk in slice.chunks_mut(CHUNK) {
-                self.read_at(info, shard.as_ref(), chunk, offset)?;
+                self.read(info, shard.as_ref(), chunk, offset)?;
                 crc.extend(chunk);
                 offset += chunk.len() as u64;
             }
             Ok((crc, len))
         })?;
-        self.compare(info, crc)?;
-        if self.endianness == Endianness::Big {
-            endian::swap(destination, info.dtype());
-        }
+        self.check(info, crc)?;
+        self.to_little(info, destination);
         Ok(())
     }
 
@@ -216,32 +212,30 @@ impl Source for Shards {
         while offset < end {
             let n = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
             let chunk = buffer.get_mut(..n).unwrap_or_default();
-            self.read_at(info, shard.as_ref(), chunk, offset)?;
+            self.read(info, shard.as_ref(), chunk, offset)?;
             crc.extend(chunk);
-            if self.endianness == Endianness::Big {
-                endian::swap(chunk, info.dtype());
-            }
+            self.to_little(info, chunk);
             sink(chunk);
             offset += n as u64;
         }
-        self.compare(info, crc)
+        self.check(info, crc)
     }
 
-    fn verify(&self, info: &VariableInfo) -> Result<()> {
+    fn verify(&self, info: &VariableInfo, threads: usize) -> Result<()> {
         let (shard, _) = self.open(info)?;
         let len = usize::try_from(info.size()).unwrap_or(usize::MAX);
-        let parts = parallel::parts(len, parallel::threads_for(len, self.threads), CHUNK);
+        let parts = parallel::parts(len, parallel::threads_for(len, threads), CHUNK);
         let crc = parallel::hashed(parts, |part| {
             let mut crc = Crc::default();
             let mut buffer = vec![0; part.len().min(CHUNK)];
             for start in part.clone().step_by(CHUNK) {
                 let chunk = buffer.get_mut(..CHUNK.min(part.end - start)).unwrap_or_default();
-                self.read_at(info, shard.as_ref(), chunk, info.offset() + start as u64)?;
+                self.read(info, shard.as_ref(), chunk, info.offset() + start as u64)?;
                 crc.extend(chunk);
             }
             Ok((crc, part.len()))
         })?;
-        self.compare(info, crc)
+        self.check(info, crc)
     }
 
     fn strings(&self, info: &VariableInfo) -> Result<Strings> {
@@ -265,12 +259,43 @@ impl Source for Shards {
         }
         let count = info.shape().element_count().unwrap_or(u64::MAX);
         let crc = check_variants(&payload, count).map_err(|fault| self.corrupt_payload(info, fault))?;
-        self.compare(info, crc)?;
+        self.check(info, crc)?;
         Ok(payload)
+    }
+
+    fn raw(&self) -> Option<&dyn Raw> {
+        Some(self)
     }
 
     fn path(&self, shard: u32) -> PathBuf {
         self.storage.path(&shard_name(&self.prefix, shard, self.num_shards))
+    }
+}
+
+impl Raw for Shards {
+    fn read_at(&self, info: &VariableInfo, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.read(info, self.shard(info)?.as_ref(), buffer, offset)
+    }
+
+    fn check(&self, info: &VariableInfo, computed: Crc) -> Result<()> {
+        let stored = info.crc();
+        if computed.agrees_with(stored) {
+            return Ok(());
+        }
+        Err(Error::Checksum {
+            path: self.path(info.shard()),
+            name: info.name().into_owned(),
+            offset: info.offset(),
+            size: info.size(),
+            stored: stored.value(),
+            computed: computed.value(),
+        })
+    }
+
+    fn to_little(&self, info: &VariableInfo, bytes: &mut [u8]) {
+        if self.endianness == Endianness::Big {
+            endian::swap(bytes, info.dtype());
+        }
     }
 }
 
@@ -305,7 +330,7 @@ impl Shards {
         Ok(shard)
     }
 
-    fn read_at(&self, info: &VariableInfo, shard: &dyn ReadAt, chunk: &mut [u8], offset: u64) -> Result<()> {
+    fn read(&self, info: &VariableInfo, shard: &dyn ReadAt, chunk: &mut [u8], offset: u64) -> Result<()> {
         shard.read_exact_at(chunk, offset).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => self.truncated(info, shard.size().unwrap_or(0)),
             _ => Error::io("read", self.path(info.shard()), error),
@@ -322,27 +347,12 @@ impl Shards {
         }
     }
 
-    fn compare(&self, info: &VariableInfo, computed: Crc) -> Result<()> {
-        let stored = info.crc();
-        if computed.agrees_with(stored) {
-            return Ok(());
-        }
-        Err(Error::Checksum {
-            path: self.path(info.shard()),
-            name: info.name().into_owned(),
-            offset: info.offset(),
-            size: info.size(),
-            stored: stored.value(),
-            computed: computed.value(),
-        })
-    }
-
     /// The payload of strings or variants, not checked yet. Allocates what the data file holds.
     fn read_payload(&self, info: &VariableInfo) -> Result<Vec<u8>> {
         let (shard, file_len) = self.open(info)?;
         // `open` has seen that the file holds as many.
         let mut payload = vec![0; usize::try_from(info.size().min(file_len)).unwrap_or(0)];
-        self.read_at(info, shard.as_ref(), &mut payload, info.offset())?;
+        self.read(info, shard.as_ref(), &mut payload, info.offset())?;
         Ok(payload)
     }
 
@@ -350,7 +360,7 @@ impl Shards {
         let count = info.shape().element_count().unwrap_or(u64::MAX);
         let big = self.endianness == Endianness::Big;
         let layout = parse_strings(payload, count, big).map_err(|fault| self.corrupt_payload(info, fault))?;
-        self.compare(info, layout.crc)?;
+        self.check(info, layout.crc)?;
         Ok(layout)
     }
 

@@ -1,17 +1,21 @@
 //! Writing a bundle in one pass: data first, index last, nothing visible before it is whole.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::data::DataFiles;
 use super::index::{Entries, sync, write_index};
+use super::jobs::{self, Content, Job};
 use super::payload::{check_variants, encode_strings, parse_strings};
 use super::shard_name;
 use crate::bytes::{Crc, slice_key};
 use crate::dtype::DType;
-use crate::error::{BoxError, Error, Result};
+use crate::error::{Error, Result};
 use crate::io::{Durability, Storage};
+use crate::layout::{Moving, Transform};
 use crate::limits::Limits;
+use crate::parallel::Slots;
 use crate::proto::{BundleEntryProto, Dim, Extent, TensorShapeProto, TensorSliceProto};
 use crate::shape::Shape;
 use crate::slice::Slice;
@@ -31,6 +35,7 @@ pub struct BundleWriter {
     durability: Durability,
     limits: Limits,
     max_shard_bytes: u64,
+    threads: usize,
     data: DataFiles,
     entries: Entries,
 }
@@ -56,12 +61,13 @@ impl BundleWriter {
     /// [`Error::Io`] if the directory cannot be written.
     pub fn create(storage: Arc<dyn Storage>, prefix: &str) -> Result<Self> {
         Ok(BundleWriter {
-            data: DataFiles::create(storage.clone(), prefix)?,
+            data: DataFiles::create(storage.clone(), prefix, Durability::default())?,
             storage,
             prefix: prefix.to_owned(),
             durability: Durability::default(),
             limits: Limits::default(),
             max_shard_bytes: u64::MAX,
+            threads: Limits::default().threads(),
             entries: Entries::new(),
         })
     }
@@ -70,6 +76,7 @@ impl BundleWriter {
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self.data.set_durability(durability);
         self
     }
 
@@ -88,71 +95,96 @@ impl BundleWriter {
         self
     }
 
+    /// The most threads that write. Default: one for each core.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// Appends a variable: its bytes are hashed and written in one pass.
     ///
     /// # Errors
-    /// [`Error::DuplicateName`], [`Error::WrongLength`], [`Error::InvalidArgument`] for what the format cannot
-    /// hold, [`Error::LimitExceeded`], [`Error::Source`] from a deferred variable, [`Error::Io`]. The bundle cannot
-    /// be finished afterwards in any useful way: drop it.
+    /// As [`add_all`](Self::add_all).
     pub fn add(&mut self, variable: Variable<'_>) -> Result<()> {
+        self.add_all([variable])
+    }
+
+    /// Appends variables, in this order, on all cores: the place of each follows from the lengths of those before it,
+    /// so that no thread waits for another. Room is made for all of them first. Each thread needs about 1 MiB, and what
+    /// a deferred variable takes to be produced.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateName`], [`Error::WrongLength`], [`Error::InvalidArgument`] for what the format cannot
+    /// hold, [`Error::LimitExceeded`], [`Error::Source`] from a deferred or lent variable, [`Error::Io`]. The bundle
+    /// cannot be finished afterwards in any useful way: drop it.
+    pub fn add_all<'v>(&mut self, variables: impl IntoIterator<Item = Variable<'v>>) -> Result<()> {
+        let (mut keys, mut jobs) = (Vec::new(), Vec::new());
+        for variable in variables {
+            let (key, job) = self.reserve(variable)?;
+            keys.push(key);
+            jobs.push(job);
+        }
+        self.data.allocate()?;
+        let crcs = jobs::write(&jobs, &self.data, self.threads)?;
+        for (key, crc) in keys.iter().zip(crcs) {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.crc32c = crc.masked().0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a variable its place in a data file and in the index.
+    fn reserve<'v>(&mut self, variable: Variable<'v>) -> Result<(Vec<u8>, Job<'v>)> {
         let key = self.check(&variable)?;
         let name = variable.name().into_owned();
         let (dtype, shape) = (variable.dtype(), variable.shape().clone());
         let part = partition(&variable).map(|(whole, slice)| (variable.key().to_vec(), whole.clone(), slice.clone()));
         let expected = variable.byte_len();
-        let room = expected.or_else(|| variable.payload.byte_len()).unwrap_or(0);
-        self.data.make_room(room, self.max_shard_bytes)?;
-
-        let (shard_id, offset) = self.data.position();
-        let mut crc = Crc::default();
-        match variable.payload {
+        let moving = match variable.transform {
+            Some(transform) => Some(moving(&transform, &name, dtype, expected)?),
+            None => None,
+        };
+        let content = match variable.payload {
             Payload::Strings(elements) => {
-                let (payload, strings) = encode_strings(&elements);
-                crc = strings;
-                self.data.write(&payload)?;
+                let (payload, crc) = encode_strings(&elements);
+                Content::Framed(Cow::Owned(payload), crc)
             }
             Payload::Bytes(bytes) if dtype.size().is_none() => {
-                crc = framed(&name, dtype, &shape, &bytes)?;
-                self.data.write(&bytes)?;
+                let crc = framed(&name, dtype, &shape, &bytes)?;
+                Content::Framed(bytes, crc)
             }
-            Payload::Bytes(bytes) => self.data.write_hashed(&bytes, &mut crc)?,
-            Payload::Deferred(produce) => {
-                let mut failure = None;
-                let produced = produce(&mut |bytes: &[u8]| {
-                    self.data.write_hashed(bytes, &mut crc).map_err(|error| {
-                        failure = Some(error);
-                        BoxError::from("the checkpoint could not be written")
-                    })
+            Payload::Bytes(bytes) => Content::Bytes(bytes, moving),
+            Payload::Lent(lent) => Content::Lent(lent, moving),
+            Payload::Deferred(produce) => Content::Deferred(Slots::new([produce])),
+        };
+        let size = match &content {
+            Content::Framed(payload, _) => payload.len() as u64,
+            Content::Bytes(bytes, _) if expected != Some(bytes.len() as u64) => {
+                return Err(Error::WrongLength {
+                    name,
+                    dtype,
+                    shape,
+                    expected: expected.unwrap_or(u64::MAX),
+                    got: bytes.len() as u64,
                 });
-                match (failure, produced) {
-                    (Some(error), _) => return Err(error),
-                    (None, Err(source)) => return Err(Error::Source { name, source }),
-                    (None, Ok(())) => {}
-                }
             }
-        }
-        let size = self.data.position().1 - offset;
-        if let Some(expected) = expected.filter(|&expected| expected != size) {
-            return Err(Error::WrongLength {
-                name,
-                dtype,
-                shape,
-                expected,
-                got: size,
-            });
-        }
-        let signed =
-            |value: u64| i64::try_from(value).map_err(|_| Error::invalid("a checkpoint of more than 2^63 bytes"));
+            // It was checked that neither overflows.
+            _ => expected.unwrap_or(u64::MAX),
+        };
+        let place = self.data.reserve(size, self.max_shard_bytes)?;
         let entry = BundleEntryProto {
             dtype: dtype.number(),
             shape: Some(shape_proto(&shape)),
-            shard_id,
-            offset: signed(offset)?,
-            size: signed(size)?,
-            crc32c: crc.masked().0,
+            shard_id: i32::try_from(place.shard).unwrap_or(i32::MAX),
+            offset: place.offset.cast_signed(),
+            size: size.cast_signed(),
+            // Known when the bytes are written.
+            crc32c: 0,
             slices: Vec::new(),
         };
-        self.entries.insert(key, entry);
+        self.entries.insert(key.clone(), entry);
         if let Some((name, whole, slice)) = part {
             let entry = self.entries.entry(name).or_insert_with(|| BundleEntryProto {
                 dtype: dtype.number(),
@@ -161,7 +193,15 @@ impl BundleWriter {
             });
             entry.slices.push(slice_proto(&slice));
         }
-        Ok(())
+        let job = Job {
+            name,
+            dtype,
+            shape,
+            place,
+            size,
+            content,
+        };
+        Ok((key, job))
     }
 
     /// Publishes the data files, then the index: from that moment the checkpoint exists.
@@ -170,7 +210,7 @@ impl BundleWriter {
     /// [`Error::Io`]. What was there under this prefix before is then untouched, unless the index alone failed.
     pub fn finish(self) -> Result<Written> {
         let storage = self.storage.as_ref();
-        let (num_shards, data_bytes) = self.data.publish(self.durability)?;
+        let (num_shards, data_bytes) = self.data.publish()?;
         // The names of the data files must be on the device before the index can refer to them.
         sync(storage, self.durability)
             .map_err(|error| Error::io("sync", storage.path(&shard_name(&self.prefix, 0, num_shards)), error))?;
@@ -219,7 +259,7 @@ impl BundleWriter {
                     got: strings.len() as u64,
                 });
             }
-            Payload::Deferred(_) if variable.dtype().size().is_none() => {
+            Payload::Deferred(_) | Payload::Lent(_) if variable.dtype().size().is_none() => {
                 return Err(Error::invalid(format!(
                     "variable `{name}`: {} cannot be produced while it is written",
                     variable.dtype()
@@ -293,6 +333,17 @@ impl BundleWriter {
             ))),
         }
     }
+}
+
+/// What moves the elements of a variable into the layout of the checkpoint.
+fn moving(transform: &Transform, name: &str, dtype: DType, len: Option<u64>) -> Result<Moving> {
+    let len = len.and_then(|len| usize::try_from(len).ok());
+    let fits = |&size: &usize| len.is_some_and(|len| transform.fits(size, len));
+    dtype
+        .size()
+        .filter(fits)
+        .and_then(|size| transform.moving(size))
+        .ok_or_else(|| Error::invalid(format!("variable `{name}`: its layout is that of another shape")))
 }
 
 /// The whole and the slice, unless that is the whole: such a variable is not partitioned.

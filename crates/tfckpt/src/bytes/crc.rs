@@ -1,7 +1,11 @@
 //! CRC32C, plain and masked. The two are easily confused, so that only the masked form, the one on disk, has a type
 //! that can be stored.
 
-/// A CRC32C (Castagnoli) over bytes seen so far. Fast: it uses the CPU's instruction where there is one.
+use crc_fast::CrcAlgorithm::Crc32Iscsi;
+use crc_fast::{Digest, checksum, checksum_combine};
+
+/// A CRC32C (Castagnoli) over bytes seen so far. Fast: it uses the CPU's widest instructions, chosen when it runs; with
+/// carry-less multiplication of 512 bits a core hashes 60 GB in a second, and waits for the memory before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Crc(u32);
 
@@ -13,16 +17,23 @@ const MASK_DELTA: u32 = 0xa282_ead8;
 
 impl Crc {
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Crc(crc32c::crc32c(bytes))
+        Crc(low(checksum(Crc32Iscsi, bytes)))
     }
 
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        self.0 = crc32c::crc32c_append(self.0, bytes);
+        // What a digest holds on its way is the checksum before its last step, which inverts all bits.
+        let mut digest = Digest::new_with_init_state(Crc32Iscsi, u64::from(!self.0));
+        digest.update(bytes);
+        self.0 = low(digest.finalize());
     }
 
     /// The checksum of these bytes and `len` more, whose own checksum is `next`.
     pub(crate) fn followed_by(self, next: Crc, len: usize) -> Crc {
-        Crc(crc32c::crc32c_combine(self.0, next.0, len))
+        if len == 0 {
+            return self;
+        }
+        let (before, next) = (u64::from(self.0), u64::from(next.0));
+        Crc(low(checksum_combine(Crc32Iscsi, before, next, len as u64)))
     }
 
     /// Whether these are the same. Under a fuzzer all are: it could never guess a checksum, and would test nothing else.
@@ -45,9 +56,35 @@ impl MaskedCrc {
     }
 }
 
+/// A checksum of 32 bits, of any algorithm's 64.
+fn low(checksum: u64) -> u32 {
+    u32::try_from(checksum & u64::from(u32::MAX)).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..Default::default() })]
+
+        /// Against an implementation that shares nothing with the one we use.
+        #[test]
+        fn checksums_are_those_of_another_implementation(
+            bytes in proptest::collection::vec(any::<u8>(), 0..5000),
+            at in 0usize..5000,
+        ) {
+            let (head, tail) = bytes.split_at(at.min(bytes.len()));
+            let expected = crc32c::crc32c(&bytes);
+            prop_assert_eq!(Crc::of(&bytes).value(), expected);
+            let mut extended = Crc::of(head);
+            extended.extend(tail);
+            prop_assert_eq!(extended.value(), expected);
+            prop_assert_eq!(Crc::of(head).followed_by(Crc::of(tail), tail.len()).value(), expected);
+        }
+    }
 
     #[test]
     fn the_vectors_of_the_format_document_hold() {

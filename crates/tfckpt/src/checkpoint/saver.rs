@@ -8,7 +8,8 @@ use super::state::{CheckpointState, STATE_FILE, checkpoint_state};
 use super::{Checkpoint, GLOBAL_STEP};
 use crate::bundle::{BundleWriter, index_name};
 use crate::error::{Error, Result};
-use crate::io::{Durability, LocalDir, Storage};
+use crate::io::{Durability, LocalDir, Storage, write_file};
+use crate::limits::Limits;
 use crate::meta::{GraphSpec, MetaGraphWriter, VariableKind, meta_name};
 use crate::objects::ObjectLayout;
 use crate::tensor::Variable;
@@ -49,6 +50,7 @@ pub struct Saver {
     relative_paths: bool,
     overwrite: bool,
     max_shard_bytes: u64,
+    threads: usize,
     write_meta_graph: bool,
     variable_kind: VariableKind,
     objects: Option<ObjectLayout>,
@@ -86,6 +88,7 @@ impl Saver {
             relative_paths: true,
             overwrite: false,
             max_shard_bytes: u64::MAX,
+            threads: Limits::default().threads(),
             write_meta_graph: true,
             variable_kind: VariableKind::default(),
             objects: None,
@@ -137,6 +140,13 @@ impl Saver {
         self
     }
 
+    /// The most threads that write. Default: one for each core. Fewer leave cores to a training that goes on meanwhile.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// Whether each save writes `PREFIX.meta`, the graph with which TensorFlow's `import_meta_graph` restores the
     /// checkpoint without any other code. Default: true.
     #[must_use]
@@ -166,8 +176,8 @@ impl Saver {
         &self.directory
     }
 
-    /// Saves `variables` and `global_step` as checkpoint `BASENAME-STEP`. Variables are written in the order of
-    /// their names, each streamed once; no more than one deferred variable is in memory at a time.
+    /// Saves `variables` and `global_step` as checkpoint `BASENAME-STEP`. Variables lie in the order of their names; all
+    /// cores write, as [`BundleWriter::add_all`], and no more than one deferred variable for each is in memory at a time.
     ///
     /// # Errors
     /// [`Error::DuplicateName`], also for a variable called `global_step`; [`Error::AlreadyExists`];
@@ -197,9 +207,10 @@ impl Saver {
 
         let mut writer = BundleWriter::create(storage.clone(), &name)?
             .with_durability(self.durability)
-            .with_max_shard_bytes(self.max_shard_bytes);
+            .with_max_shard_bytes(self.max_shard_bytes)
+            .with_threads(self.threads);
         let graph = (self.write_meta_graph && self.objects.is_none()).then(|| self.graph(&variables));
-        variables.into_iter().try_for_each(|variable| writer.add(variable))?;
+        writer.add_all(variables)?;
         // The index comes last: with it, everything is there.
         if let Some(graph) = graph {
             self.write_file(storage.as_ref(), &meta_name(&name), &graph)?;
@@ -327,10 +338,7 @@ impl Saver {
 
     /// Writes a file that appears whole.
     fn write_file(&self, storage: &LocalDir, name: &str, bytes: &[u8]) -> Result<()> {
-        let fails = |action, error| Error::io(action, storage.path(name), error);
-        let mut file = storage.create(name).map_err(|error| fails("create", error))?;
-        file.write_all(bytes).map_err(|error| fails("write", error))?;
-        file.publish(self.durability).map_err(|error| fails("write", error))
+        write_file(storage, name, bytes, self.durability).map_err(|error| Error::io("write", storage.path(name), error))
     }
 
     fn write_state(&self, storage: &LocalDir, tracked: &[PathBuf]) -> Result<()> {

@@ -2,11 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Durability, NewFile, ReadAt, Storage, check_name};
+use super::{Durability, NewFile, ReadAt, Storage, check_name, system};
 
 /// A directory on disk.
 #[derive(Debug, Clone)]
@@ -146,21 +146,40 @@ struct LocalNewFile {
     published: bool,
 }
 
-impl Write for LocalNewFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl NewFile for LocalNewFile {
     fn set_name(&mut self, name: &str) -> io::Result<()> {
         check_name(name)?;
         self.target.set_file_name(name);
         Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        system::allocate(&self.file, len)
+    }
+
+    #[cfg(unix)]
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
+    }
+
+    #[cfg(windows)]
+    fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match std::os::windows::fs::FileExt::seek_write(&self.file, bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    bytes = bytes.get(n..).unwrap_or_default();
+                    offset += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn start_sync(&self, offset: u64, len: u64) {
+        system::start_writeback(&self.file, offset, len);
     }
 
     fn publish(mut self: Box<Self>, durability: Durability) -> io::Result<()> {

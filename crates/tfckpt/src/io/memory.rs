@@ -1,7 +1,7 @@
 //! A directory in memory.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,7 +47,7 @@ impl Storage for MemoryDir {
         Ok(Box::new(MemoryNewFile {
             dir: self.clone(),
             name: name.to_owned(),
-            bytes: Vec::new(),
+            bytes: Mutex::default(),
         }))
     }
 
@@ -94,18 +94,7 @@ impl ReadAt for MemoryFile {
 struct MemoryNewFile {
     dir: MemoryDir,
     name: String,
-    bytes: Vec<u8>,
-}
-
-impl Write for MemoryNewFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    bytes: Mutex<Vec<u8>>,
 }
 
 impl NewFile for MemoryNewFile {
@@ -115,8 +104,21 @@ impl NewFile for MemoryNewFile {
         Ok(())
     }
 
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).ok();
+        let range = start.and_then(|start| Some(start..start.checked_add(bytes.len())?));
+        let range = range.ok_or(io::ErrorKind::FileTooLarge)?;
+        let mut file = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.len() < range.end {
+            file.resize(range.end, 0);
+        }
+        file.get_mut(range).unwrap_or_default().copy_from_slice(bytes);
+        Ok(())
+    }
+
     fn publish(self: Box<Self>, _: Durability) -> io::Result<()> {
-        self.dir.insert(self.name, self.bytes);
+        let bytes = self.bytes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.dir.insert(self.name, bytes);
         Ok(())
     }
 }

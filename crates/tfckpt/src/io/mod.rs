@@ -5,13 +5,15 @@
 
 mod local;
 mod memory;
+mod system;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use local::LocalDir;
 pub use memory::MemoryDir;
+pub use system::zeroed;
 
 /// One directory of files.
 ///
@@ -82,19 +84,45 @@ pub trait ReadAt: std::fmt::Debug + Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
-/// A file being written under a temporary name. Dropping it unpublished removes it.
-pub trait NewFile: Write + std::fmt::Debug + Send {
+/// A file being written under a temporary name, by several threads at once. Dropping it unpublished removes it.
+pub trait NewFile: std::fmt::Debug + Send + Sync {
     /// Changes the name that the file will get: a data file's says how many there are, which is known at the end.
     ///
     /// # Errors
     /// The name is no plain file name.
     fn set_name(&mut self, name: &str) -> io::Result<()>;
 
+    /// Makes room for a file of `len` bytes, if that can be done ahead: a full disk is then noticed before anything is
+    /// written, and the bytes lie together. All of them have to be written before the file is published.
+    ///
+    /// # Errors
+    /// There is no room. That it cannot be made ahead is no error.
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Writes `bytes` at `offset`; the file grows if it is shorter.
+    ///
+    /// # Errors
+    /// The device is full, or failed.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Says that these bytes will not change any more, and that [`publish`](Self::publish) will wait for the device: it
+    /// may start with them now. Costs nothing where it cannot.
+    fn start_sync(&self, _offset: u64, _len: u64) {}
+
     /// Gives the file its name, in one step; whoever opens the name sees the old file whole or the new one whole.
     ///
     /// # Errors
     /// The device failed. The name then still shows the old file, if there was one.
     fn publish(self: Box<Self>, durability: Durability) -> io::Result<()>;
+}
+
+/// Writes and publishes a file of these bytes.
+pub(crate) fn write_file(storage: &dyn Storage, name: &str, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let file = storage.create(name)?;
+    file.write_all_at(bytes, 0)?;
+    file.publish(durability)
 }
 
 /// What a save waits for.

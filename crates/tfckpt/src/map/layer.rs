@@ -1,6 +1,6 @@
 //! Kinds of layers, and what TensorFlow calls and how it stores their parameters.
 
-use super::layout::Layout;
+use crate::layout::Layout;
 
 /// The kind of a layer. It decides the names and layouts of the layer's parameters.
 ///

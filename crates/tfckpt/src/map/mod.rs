@@ -10,14 +10,13 @@
 //! ```
 
 mod layer;
-mod layout;
 mod names;
 mod plan;
 mod report;
-mod transpose;
 
 pub use layer::{DenseOrder, Layer, Role};
-pub use layout::{Layout, Transform};
 pub use names::NameMap;
-pub use plan::{Plan, Step, Target};
+pub use plan::{Filling, Plan, Step, Target};
 pub use report::{LoadReport, Loaded, Mismatched, Missing};
+
+pub use crate::layout::{Layout, Transform};

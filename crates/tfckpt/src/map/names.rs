@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::layer::{DenseOrder, Layer, Role};
-use super::layout::Layout;
+use crate::layout::Layout;
 
 /// How the parameters of a model are called in a checkpoint, and how they are laid out there.
 ///

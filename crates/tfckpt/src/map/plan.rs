@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::layout::{Layout, Transform};
 use super::report::{LoadReport, Loaded, Mismatched, Missing};
-use crate::bundle::{Bundle, VariableInfo};
+use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::layout::{Layout, Transform};
 use crate::objects::OBJECT_GRAPH_KEY;
 use crate::shape::Shape;
 use crate::suggest::nearest;
@@ -127,12 +127,30 @@ impl Plan {
     }
 
     /// Checks the bytes of every variable of the plan, so that carrying it out cannot fail half-way for a damaged
-    /// file. Reads everything once and keeps nothing.
+    /// file. Reads everything once, on all cores, and keeps nothing.
     ///
     /// # Errors
     /// As [`Bundle::verify`].
     pub fn verify(&self, checkpoint: &Bundle) -> Result<()> {
-        self.steps.iter().try_for_each(|step| checkpoint.verify(&step.info))
+        let infos: Vec<&VariableInfo> = self.steps.iter().map(Step::variable).collect();
+        checkpoint.verify_all(&infos)
+    }
+
+    /// Carries the plan out on all cores: `work` is called once for each step, by several threads at once, and decides
+    /// where the variable goes. Gives what it gave, in the order of the steps.
+    ///
+    /// # Errors
+    /// Those of `work`, to which those of reading are passed on: see [`Bundle::read_each`].
+    pub fn carry_out<T: Send, E: From<Error> + Send>(
+        &self,
+        checkpoint: &Bundle,
+        work: impl Fn(&Filling<'_>) -> Result<T, E> + Sync,
+    ) -> Result<Vec<T>, E> {
+        let infos: Vec<&VariableInfo> = self.steps.iter().map(Step::variable).collect();
+        checkpoint.read_each(&infos, |number, reading| match self.steps.get(number) {
+            Some(step) => work(&Filling { step, reading }),
+            None => Err(Error::invalid("a step that is not in the plan").into()),
+        })
     }
 }
 
@@ -146,23 +164,44 @@ impl Step {
     pub fn variable(&self) -> &VariableInfo {
         &self.info
     }
+}
 
-    /// Reads the variable into `destination`, little-endian and in the layout of the model. Without a transpose this
-    /// is one copy from the file; with one, `scratch` holds the variable in between and is reused from step to step.
+/// A step whose turn has come: see [`Plan::carry_out`].
+#[derive(Debug)]
+pub struct Filling<'f> {
+    step: &'f Step,
+    reading: &'f Reading<'f>,
+}
+
+impl Filling<'_> {
+    /// Which of the targets it fills.
+    pub fn target(&self) -> usize {
+        self.step.target
+    }
+
+    /// The variable.
+    pub fn variable(&self) -> &VariableInfo {
+        &self.step.info
+    }
+
+    /// The size in bytes of what it fills, safe to allocate: as [`Bundle::checked_size`].
+    ///
+    /// # Errors
+    /// As [`Bundle::checked_size`].
+    pub fn size(&self) -> Result<usize> {
+        self.reading.size()
+    }
+
+    /// Reads the variable into `destination`, little-endian and in the layout of the model: one copy from the file, with
+    /// a transpose a band at a time.
     ///
     /// # Errors
     /// As [`Bundle::read_into`].
-    pub fn read_into(&self, checkpoint: &Bundle, destination: &mut [u8], scratch: &mut Vec<u8>) -> Result<()> {
-        if self.transform.is_identity() {
-            return checkpoint.read_into(&self.info, destination);
+    pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
+        match self.step.transform.is_identity() {
+            true => self.reading.read_into(destination),
+            false => self.reading.read_laid_out_into(&self.step.transform, destination),
         }
-        // `read_into` compares lengths with the size in the index, which the plan has compared with the shape; the
-        // scratch buffer gets the same length, so that a wrong destination is an error there and no panic below.
-        scratch.resize(destination.len(), 0);
-        checkpoint.read_into(&self.info, scratch)?;
-        self.transform
-            .apply(self.info.dtype().size().unwrap_or(1), scratch, destination);
-        Ok(())
     }
 }
 

@@ -1,9 +1,12 @@
 //! Layouts: the same elements in another order.
 
-use super::transpose::Transpose;
-use crate::error::BoxError;
+mod transform;
+mod transpose;
+
+pub use transform::Transform;
+pub(crate) use transform::{Moving, PIECE, pieces};
+
 use crate::shape::Shape;
-use crate::tensor::Sink;
 
 /// How a variable's layout in the checkpoint follows from that of the model's parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +25,6 @@ pub enum Layout {
     },
     /// The same; on reading, dimensions of 1 may be added.
     Squeezed,
-}
-
-/// Bytes that are moved at a time on their way to a sink.
-const PIECE: usize = 1 << 20;
-
-/// A layout applied to a shape: ready to move elements.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transform {
-    /// The shape of the source, perhaps seen with other axes.
-    dims: Vec<usize>,
-    /// Axis `i` of the destination is axis `permutation[i]` of the source; empty if nothing moves.
-    permutation: Vec<usize>,
 }
 
 impl Layout {
@@ -59,10 +50,7 @@ impl Layout {
     pub fn to_stored(self, model: &[usize]) -> Option<Transform> {
         let (dims, permutation) = self.view(model)?;
         permuted(&dims, permutation)?;
-        Some(Transform {
-            dims,
-            permutation: permutation.to_vec(),
-        })
+        Some(Transform::new(dims, permutation.to_vec()))
     }
 
     /// From the checkpoint's layout to that of the model; `None` if the layout does not fit the shape.
@@ -72,10 +60,8 @@ impl Layout {
         let inverse = (0..permutation.len())
             .map(|axis| permutation.iter().position(|&from| from == axis))
             .collect::<Option<_>>()?;
-        Some(Transform {
-            dims: if permutation.is_empty() { view } else { dims },
-            permutation: inverse,
-        })
+        let dims = if permutation.is_empty() { view } else { dims };
+        Some(Transform::new(dims, inverse))
     }
 
     /// The axes of the parameter as the permutation sees them.
@@ -102,60 +88,6 @@ impl Layout {
 
 fn permuted(dims: &[usize], permutation: &[usize]) -> Option<Vec<usize>> {
     permutation.iter().map(|&axis| dims.get(axis).copied()).collect()
-}
-
-impl Transform {
-    /// Whether the bytes stay as they are.
-    pub fn is_identity(&self) -> bool {
-        self.permutation.is_empty()
-    }
-
-    /// Moves elements of `element_size` bytes from `source` to `destination`, which must have the same length: that
-    /// of the shape that this transform was made for.
-    ///
-    /// # Panics
-    /// If the lengths do not fit, which is an error of the caller and never of a file.
-    pub fn apply(&self, element_size: usize, source: &[u8], destination: &mut [u8]) {
-        self.assert_fits(element_size, source.len());
-        self.assert_fits(element_size, destination.len());
-        if self.is_identity() {
-            return destination.copy_from_slice(source);
-        }
-        let transpose = Transpose::new(&self.dims, &self.permutation);
-        transpose.write(0..transpose.parts(), element_size, source, destination);
-    }
-
-    /// Passes the elements of `source`, moved, to `sink`. Only a piece of the result is in memory at a time: 1 MiB, or
-    /// one part along its outermost axis if that is more. Without a permutation nothing is copied.
-    ///
-    /// # Errors
-    /// Those of `sink`.
-    ///
-    /// # Panics
-    /// If the length does not fit, which is an error of the caller and never of a file.
-    pub fn stream(&self, element_size: usize, source: &[u8], sink: &mut Sink<'_>) -> Result<(), BoxError> {
-        self.assert_fits(element_size, source.len());
-        if self.is_identity() || source.is_empty() {
-            return sink(source);
-        }
-        let transpose = Transpose::new(&self.dims, &self.permutation);
-        let parts = transpose.parts();
-        let part = source.len() / parts;
-        let at_once = (PIECE / part).clamp(1, parts);
-        let mut piece = vec![0; at_once * part];
-        for first in (0..parts).step_by(at_once) {
-            let some = first..parts.min(first + at_once);
-            let piece = piece.get_mut(..some.len() * part).unwrap_or_default();
-            transpose.write(some, element_size, source, piece);
-            sink(piece)?;
-        }
-        Ok(())
-    }
-
-    fn assert_fits(&self, element_size: usize, len: usize) {
-        let expected = self.dims.iter().product::<usize>() * element_size;
-        assert!(len == expected, "{len} bytes cannot be {:?}", self.dims);
-    }
 }
 
 #[cfg(test)]

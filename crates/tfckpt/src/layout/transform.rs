@@ -1,0 +1,145 @@
+//! A layout applied to a shape.
+
+use std::ops::Range;
+
+use super::transpose::{Part, Side, Transpose};
+use crate::error::BoxError;
+use crate::tensor::Sink;
+
+/// Bytes that are moved at a time on their way to a sink, or from a file.
+pub(crate) const PIECE: usize = 1 << 20;
+
+/// A layout applied to a shape: ready to move elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transform {
+    /// The shape of the source, perhaps seen with other axes.
+    dims: Vec<usize>,
+    /// Axis `i` of the destination is axis `permutation[i]` of the source; empty if nothing moves.
+    permutation: Vec<usize>,
+}
+
+impl Transform {
+    pub(super) fn new(dims: Vec<usize>, permutation: Vec<usize>) -> Self {
+        Transform { dims, permutation }
+    }
+
+    /// Whether the bytes stay as they are.
+    pub fn is_identity(&self) -> bool {
+        self.permutation.is_empty()
+    }
+
+    /// Moves elements of `element_size` bytes from `source` to `destination`, which must have the same length: that
+    /// of the shape that this transform was made for.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, which is an error of the caller and never of a file.
+    pub fn apply(&self, element_size: usize, source: &[u8], destination: &mut [u8]) {
+        self.assert_fits(element_size, source.len());
+        self.assert_fits(element_size, destination.len());
+        match self.moving(element_size) {
+            None => destination.copy_from_slice(source),
+            Some(moving) => moving.copy(0, source, 0, destination),
+        }
+    }
+
+    /// Passes the elements of `source`, moved, to `sink`. Only a piece of the result is in memory at a time, of about
+    /// 1 MiB. Without a permutation nothing is copied.
+    ///
+    /// # Errors
+    /// Those of `sink`.
+    ///
+    /// # Panics
+    /// If the length does not fit, which is an error of the caller and never of a file.
+    pub fn stream(&self, element_size: usize, source: &[u8], sink: &mut Sink<'_>) -> Result<(), BoxError> {
+        self.assert_fits(element_size, source.len());
+        let Some(moving) = self.moving(element_size) else {
+            return sink(source);
+        };
+        let mut piece = Vec::new();
+        for range in pieces(source.len(), moving.result_unit()) {
+            piece.resize(range.len(), 0);
+            moving.copy(0, source, range.start, &mut piece);
+            sink(&piece)?;
+        }
+        Ok(())
+    }
+
+    /// Whether `len` bytes are as many as the elements take.
+    pub(crate) fn fits(&self, element_size: usize, len: usize) -> bool {
+        self.dims.iter().product::<usize>() * element_size == len
+    }
+
+    /// What moves the elements; `None` if they stay.
+    pub(crate) fn moving(&self, element_size: usize) -> Option<Moving> {
+        (!self.is_identity()).then(|| Moving {
+            transpose: Transpose::new(&self.dims, &self.permutation),
+            element_size,
+        })
+    }
+
+    fn assert_fits(&self, element_size: usize, len: usize) {
+        assert!(self.fits(element_size, len), "{len} bytes cannot be {:?}", self.dims);
+    }
+}
+
+/// A permutation of axes and the size of the elements that it moves. All lengths and places are in bytes.
+#[derive(Debug)]
+pub(crate) struct Moving {
+    transpose: Transpose,
+    element_size: usize,
+}
+
+impl Moving {
+    /// Parts of the source that are moved by themselves are multiples of this, at most [`PIECE`] if any axis is as
+    /// short.
+    pub(crate) fn source_unit(&self) -> usize {
+        self.unit(Side::Source)
+    }
+
+    /// The same for parts of the result.
+    pub(crate) fn result_unit(&self) -> usize {
+        self.unit(Side::Result)
+    }
+
+    fn unit(&self, side: Side) -> usize {
+        self.transpose.unit(side, PIECE / self.element_size) * self.element_size
+    }
+
+    /// Moves what the part of the source at byte `from` and the part of the result at byte `to` have in common.
+    pub(crate) fn copy(&self, from: usize, source: &[u8], to: usize, result: &mut [u8]) {
+        match self.element_size {
+            1 => self.typed::<u8, 1>(from, source, to, result),
+            2 => self.typed::<u16, 2>(from, source, to, result),
+            4 => self.typed::<u32, 4>(from, source, to, result),
+            8 => self.typed::<u64, 8>(from, source, to, result),
+            _ => self.typed::<u128, 16>(from, source, to, result),
+        }
+    }
+
+    fn typed<T: bytemuck::Pod, const N: usize>(&self, from: usize, source: &[u8], to: usize, result: &mut [u8]) {
+        let aligned = bytemuck::try_cast_slice(source).ok();
+        match aligned.zip(bytemuck::try_cast_slice_mut(result).ok()) {
+            // As numbers, which the compiler moves several at a time.
+            Some((source, result)) => self.parts::<T>(from, source, to, result),
+            None => self.parts(from, source.as_chunks::<N>().0, to, result.as_chunks_mut::<N>().0),
+        }
+    }
+
+    fn parts<T: Copy>(&self, from: usize, source: &[T], to: usize, result: &mut [T]) {
+        let source = Part {
+            start: from / self.element_size,
+            elements: source,
+        };
+        let mut result = Part {
+            start: to / self.element_size,
+            elements: result,
+        };
+        self.transpose.copy(&source, &mut result);
+    }
+}
+
+/// Cuts `0..len` into pieces of about [`PIECE`] bytes, all but the last a multiple of `unit`.
+pub(crate) fn pieces(len: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = (PIECE / unit.max(1)).max(1) * unit.max(1);
+    (0..len).step_by(step).map(move |start| start..len.min(start + step))
+}
