@@ -88,6 +88,5 @@ pub(crate) fn list(prefix: PathBuf) -> Result<Answer> {
 
 /// The one place that says how many variables are read at once.
 fn read_all(checkpoint: &Checkpoint, names: &[&str]) -> Result<Vec<Vec<f32>>> {
-    let read = |name: &&str| Ok(checkpoint.read::<f32>(name)?);
-    names.iter().map(read).collect()
+    Ok(checkpoint.read_many::<f32>(names)?)
 }
