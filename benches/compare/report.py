@@ -30,6 +30,7 @@ Ratios are the peer's time over ours: 2 means that we take half the time. All ti
   our `TfCheckpoints::save` and `restore_or_initialize`, with our fsync.
 - raw loop: a save is fallocate and pwrite in pieces of 1 MiB from all cores into one file; a restore is pread likewise
   into new memory with `MADV_HUGEPAGE`.
+- memcpy: one thread copies all tensors of the state into memory that was touched before.
 - Peers take turns within a round; the first round is not counted. Files that are read lie in the page cache; those of a
   save are removed before and after, off the clock. Before the clock starts, TensorFlow has compared the bytes of our
   checkpoint and we those of TensorFlow's; states are changed and restored by every peer, and compared by sums over all

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarMap;
 use tfckpt::io::Durability;
 use tfckpt::map::NameMap;
-use tfckpt::{Checkpoint, Saver};
+use tfckpt::{Checkpoint, Saver, Variable};
 use tfckpt_candle::{CheckpointedOptimizer, Layers, OptimizerState, Run, Variables};
 
 use crate::bert::{CandleBert, Size};
@@ -92,7 +92,7 @@ impl CandleState {
 
     /// Changes weights and moments.
     pub(crate) fn step(&mut self) -> Result<Answer> {
-        self.adam.step()?;
+        self.train()?;
         Ok(Answer::default())
     }
 
@@ -102,6 +102,36 @@ impl CandleState {
             .values()
             .try_for_each(|var| add(&mut digest, var.as_tensor()))?;
         Ok(Answer::digest(digest))
+    }
+
+    /// Weights in TensorFlow's layout, moments as they are: what a training loop hands to the saver in the background.
+    pub(crate) fn variables(&self) -> Result<Vec<Variable<'static>>> {
+        let mut variables = Variables::new(&self.weights).layers(&self.layers).to_save()?;
+        let moments = Variables::new(&self.moments()).names(NameMap::identity());
+        variables.extend(moments.to_save()?);
+        Ok(variables)
+    }
+
+    fn moments(&self) -> VarMap {
+        let moments = VarMap::new();
+        let mut all = moments.data().lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, [_, first, second]) in &self.adam.moments {
+            all.insert(format!("{path}.first_moment"), first.clone());
+            all.insert(format!("{path}.second_moment"), second.clone());
+        }
+        drop(all);
+        moments
+    }
+
+    /// All tensors of the state.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let vars = self.adam.moments.values().flatten();
+        vars.map(|var| var.as_tensor())
+    }
+
+    /// As a training loop does while its state is being saved.
+    pub(crate) fn train(&self) -> Result<()> {
+        Ok(self.adam.step()?)
     }
 
     pub(crate) fn save(&self, directory: PathBuf, durability: Durability) -> Result<Answer> {

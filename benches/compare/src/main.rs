@@ -3,6 +3,7 @@
 //! Data stays alive between commands, until `forget`. Only the work itself is timed: neither what prepares it nor the
 //! freeing of what it returned.
 
+mod background;
 mod bert;
 mod burn_state;
 mod candle_state;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tfckpt::io::Durability;
 
+use crate::background::Background;
 use crate::bert::Size;
 use crate::burn_state::BurnState;
 use crate::candle_state::CandleState;
@@ -71,6 +73,8 @@ enum Command {
     SafetensorsSave { path: PathBuf },
     SafetensorsBorrowed { path: PathBuf },
     SafetensorsLoad { path: PathBuf },
+    CandleBackground { path: PathBuf },
+    CandleMemcpy,
     BurnMake { path: PathBuf, size: Size },
     BurnImport { path: PathBuf },
     BurnStep,
@@ -100,6 +104,7 @@ struct Bench {
     kernel: Option<Kernel>,
     candle: Option<CandleState>,
     burn: Option<BurnState>,
+    background: Background,
 }
 
 impl Bench {
@@ -140,6 +145,8 @@ impl Bench {
             Command::SafetensorsSave { path } => self.candle()?.save_safetensors(path),
             Command::SafetensorsBorrowed { path } => self.candle()?.save_safetensors_borrowed(path),
             Command::SafetensorsLoad { path } => self.candle()?.load_safetensors(path),
+            Command::CandleBackground { path } => self.background.save(self.candle.as_ref(), path),
+            Command::CandleMemcpy => self.background.memcpy(self.candle.as_ref()),
             Command::BurnMake { path, size } => {
                 self.burn = Some(BurnState::new(size, path)?);
                 Ok(Answer::default())
