@@ -1,9 +1,7 @@
 //! Burn's dtypes and TensorFlow's.
 
 use burn::tensor::{BoolStore, Bytes, DType as BurnDType, TensorData};
-use bytemuck::Pod;
 use tfckpt::DType;
-use tfckpt::io::zeroed;
 
 /// The TensorFlow dtype that holds a Burn tensor bit for bit; `None` for quantized ones.
 pub(crate) fn stored(dtype: BurnDType) -> Option<DType> {
@@ -34,26 +32,6 @@ pub(crate) fn to_stored_bytes(data: TensorData) -> Bytes {
     }
     let (words, _) = bytes.as_chunks::<4>();
     Bytes::from_elems(words.iter().map(|word| u8::from(*word != [0; 4])).collect())
-}
-
-/// Memory for the bytes of a variable, filled by `read`, as Burn takes it without another copy: aligned for elements
-/// of `element_size` bytes. (`Bytes::from_bytes_vec` copies whatever it is given.)
-pub(crate) fn read_bytes<E>(
-    len: usize,
-    element_size: usize,
-    read: impl FnOnce(&mut [u8]) -> Result<(), E>,
-) -> Result<Bytes, E> {
-    fn filled<T: Pod + Send + Sync, E>(len: usize, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Bytes, E> {
-        let mut elements: Vec<T> = zeroed(len / size_of::<T>());
-        read(bytemuck::cast_slice_mut(&mut elements))?;
-        Ok(Bytes::from_elems(elements))
-    }
-    match element_size {
-        8 => filled::<u64, E>(len, read),
-        4 => filled::<u32, E>(len, read),
-        2 => filled::<u16, E>(len, read),
-        _ => filled::<u8, E>(len, read),
-    }
 }
 
 /// A tensor of the bytes of a TensorFlow variable, in the dtype of the parameter that it fills.

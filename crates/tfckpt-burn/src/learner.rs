@@ -82,7 +82,7 @@ impl TfCheckpoints {
         } = result;
         // What is still being written belongs to this training.
         if let Err(unsaved) = self.wait() {
-            error = error.or(Some(TrainingError::Checkpoint(failed(unsaved))));
+            error = error.or(Some(Arc::new(TrainingError::Checkpoint(failed(unsaved)))));
         }
         Ok(LearningResult {
             model: model.inner,

@@ -189,6 +189,9 @@ fn read_as<T: Element + WithDType>(
     transform: &Transform,
     dims: &[usize],
 ) -> Result<Tensor> {
+    if transform.is_identity() {
+        return Ok(Tensor::from_vec(bundle.read::<T>(info.key())?, dims, &Device::Cpu)?);
+    }
     let mut values: Vec<T> = zeroed(bundle.checked_size(info)? / size_of::<T>());
     let bytes = bytemuck::cast_slice_mut(&mut values);
     bundle.read_laid_out_into(info, transform, bytes)?;

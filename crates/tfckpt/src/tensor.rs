@@ -50,6 +50,16 @@ pub struct Variable<'a> {
     pub(crate) payload: Payload<'a>,
 }
 
+/// A [`Variable`], taken apart.
+pub(crate) struct VariableParts<'a> {
+    pub(crate) name: Vec<u8>,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Shape,
+    pub(crate) part: Option<(Shape, Slice)>,
+    pub(crate) transform: Option<Transform>,
+    pub(crate) payload: Payload<'a>,
+}
+
 pub(crate) enum Payload<'a> {
     /// The bytes of the elements, little-endian, row-major.
     Bytes(Cow<'a, [u8]>),
@@ -162,6 +172,18 @@ impl<'a> Variable<'a> {
     pub fn laid_out(mut self, transform: Transform) -> Self {
         self.transform = Some(transform).filter(|transform| !transform.is_identity());
         self
+    }
+
+    /// All that a variable is made of, but whether it is trained.
+    pub(crate) fn into_parts(self) -> VariableParts<'a> {
+        VariableParts {
+            name: self.name,
+            dtype: self.dtype,
+            shape: self.shape,
+            part: self.part,
+            transform: self.transform,
+            payload: self.payload,
+        }
     }
 
     /// The bytes, and everything else.

@@ -108,7 +108,7 @@ fn by_several(
             };
             thread::Builder::new().spawn_scoped(scope, wait).is_ok()
         };
-        let all = parts.map(start).fold(true, |all, started| all && started);
+        let all = parts.map(start).filter(|started| !started).count() == 0;
         let _ = complete.set(all);
         if let (true, Some((thread, part))) = (all, own) {
             work(thread, part);

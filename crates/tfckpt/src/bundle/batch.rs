@@ -8,7 +8,6 @@ use super::reader::Bundle;
 use super::source::Raw;
 use crate::bytes::Crc;
 use crate::error::{Error, Result};
-use crate::io::zeroed;
 use crate::layout::Transform;
 use crate::parallel::for_each;
 use crate::tensor::Element;
@@ -111,8 +110,7 @@ impl Bundle {
         });
         let infos: Vec<&VariableInfo> = infos.collect::<Result<_>>()?;
         self.read_each(&infos, |_, reading| {
-            let mut values: Vec<T> = zeroed(reading.size()? / size_of::<T>());
-            reading.read_into(bytemuck::cast_slice_mut(&mut values))?;
+            let mut values = reading.read::<T>()?;
             crate::bytes::endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
             Ok(values)
         })
@@ -217,6 +215,16 @@ impl Reading<'_> {
             Some((_, bytes)) => Ok(bytes.len()),
             None => self.bundle.checked_size(self.info),
         }
+    }
+
+    /// Its bytes, little-endian, in a new vector; `T` only says how they are aligned, and is not compared with the dtype.
+    /// Memory that nobody has touched before is read into directly.
+    ///
+    /// # Errors
+    /// As [`Bundle::read_into`], and [`Error::InvalidArgument`] if the bytes are no whole number of elements, or for
+    /// strings and variants.
+    pub fn read<T: Element>(&self) -> Result<Vec<T>> {
+        self.bundle.read_new(self.info, self.window, self.threads)
     }
 
     /// As [`Bundle::read_into`].

@@ -1,9 +1,8 @@
 //! The index file as its entries, without looking at what they say: to write one, and to merge several.
 
-use std::collections::BTreeMap;
-
 use prost::Message;
 
+use super::entries::Entries;
 use super::header::{Header, read_index};
 use super::{Endianness, index_name};
 use crate::error::{EntryFault, Error, Result, TableError};
@@ -11,9 +10,6 @@ use crate::io::{Durability, Storage, write_file};
 use crate::limits::Limits;
 use crate::proto::{BundleEntryProto, BundleHeaderProto, VersionDef};
 use crate::table::{Table, TableWriter};
-
-/// The entries of an index, by key.
-pub(crate) type Entries = BTreeMap<Vec<u8>, BundleEntryProto>;
 
 /// Writes and publishes the index of `prefix`: from then on the checkpoint exists. The data files must have their names
 /// already.
@@ -37,9 +33,13 @@ pub(crate) fn write_index(
     };
     let written = (|| {
         table.add(b"", &header.encode_to_vec())?;
-        entries
-            .iter()
-            .try_for_each(|(key, entry)| table.add(key, &entry.encode_to_vec()))?;
+        let mut value = Vec::new();
+        for (key, entry) in entries.iter() {
+            value.clear();
+            // A vector grows as it must.
+            let _ = entry.encode(&mut value);
+            table.add(key, &value)?;
+        }
         write_file(storage, &name, &table.finish()?, durability)
     })();
     written.map_err(fails("write"))?;

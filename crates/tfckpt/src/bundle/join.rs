@@ -1,10 +1,13 @@
 //! Variables in slices: joined while they are read.
 
+use std::sync::atomic::AtomicUsize;
+
 use super::entry::{Piece, VariableInfo};
 use super::payload::Strings;
 use super::region::{Region, Run, for_each_run, volume};
 use super::source::Source;
 use crate::error::EntryFault;
+use crate::io::Blank;
 
 /// Why slices do not make up what was asked for, or why they could not be read.
 pub(super) enum JoinError {
@@ -65,6 +68,7 @@ pub(super) fn read_into(
     threads: usize,
 ) -> Joined<()> {
     let mut covered = Covered::new(volume(region));
+    let read = AtomicUsize::new(0);
     for (piece, ranges) in pieces {
         let mut runs = Vec::new();
         for_each_run(ranges, region, |run| runs.push(run));
@@ -74,7 +78,8 @@ pub(super) fn read_into(
             && covered.add(run.to, run.len)
         {
             let place = destination.get_mut(run.to * element_size..(run.to + run.len) * element_size);
-            source.read_into(&piece.info, place.unwrap_or_default(), threads)?;
+            let place = Blank::over(place.unwrap_or_default(), &read);
+            source.read_into(&piece.info, place, threads)?;
             continue;
         }
         let mut scatter = Scatter {

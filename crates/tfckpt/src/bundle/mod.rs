@@ -11,6 +11,7 @@
 mod bands;
 mod batch;
 mod data;
+mod entries;
 mod entry;
 mod header;
 mod index;
@@ -29,8 +30,9 @@ mod v2;
 mod writer;
 
 pub use batch::Reading;
+pub(crate) use entries::Entries;
 pub use entry::VariableInfo;
-pub(crate) use index::{Entries, read_entries, sync, write_index};
+pub(crate) use index::{read_entries, sync, write_index};
 pub use payload::Strings;
 pub(crate) use reader::Names;
 pub use reader::{Bundle, Endianness, Format};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use super::join::{self, JoinError};
 use super::payload::{Strings, encode_strings, is_framed};
@@ -11,7 +12,7 @@ use super::{VariableInfo, bands, index_name, v1, v2};
 use crate::bytes::{Crc, endian};
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result};
-use crate::io::{Storage, zeroed};
+use crate::io::{Blank, Storage, filled, zeroed};
 use crate::layout::Transform;
 use crate::limits::Limits;
 use crate::slice::Slice;
@@ -196,7 +197,10 @@ impl Bundle {
     /// cast.
     pub fn read<T: Element>(&self, name: impl AsRef<[u8]>) -> Result<Vec<T>> {
         let info = self.variable(name)?;
-        self.read_elements(info, self.checked_size(info)?, |bytes| self.read_into(info, bytes))
+        self.check_dtype::<T>(info)?;
+        let mut values: Vec<T> = self.read_new(info, None, self.limits.threads())?;
+        endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
+        Ok(values)
     }
 
     /// The elements of a part of a variable, row-major: what `RestoreV2` gives for a `shape_and_slice`. Of a
@@ -231,11 +235,7 @@ impl Bundle {
                 self.checked_size(info)?;
                 self.source.payload(info)
             }
-            _ => {
-                let mut bytes = zeroed(self.checked_size(info)?);
-                self.read_into(info, &mut bytes)?;
-                Ok(bytes)
-            }
+            _ => self.read_new(info, None, self.limits.threads()),
         }
     }
 
@@ -300,10 +300,47 @@ impl Bundle {
             )));
         }
         if info.pieces().is_empty() {
-            return self.source.read_into(info, destination, threads);
+            let read = AtomicUsize::new(0);
+            return self.source.read_into(info, Blank::over(destination, &read), threads);
         }
         let region = self.region(info, &Slice::full(info.shape().rank()))?;
         self.read_region(info, &region, destination, threads)
+    }
+
+    /// The bytes of a variable of fixed-size elements in a new vector of elements of any type; little-endian. What was
+    /// read of them already is in `window`.
+    pub(super) fn read_new<T: Element>(
+        &self,
+        info: &VariableInfo,
+        window: Option<(&dyn Raw, &[u8])>,
+        threads: usize,
+    ) -> Result<Vec<T>> {
+        let size = match window {
+            Some((_, bytes)) => bytes.len(),
+            None => self.checked_size(info)?,
+        };
+        let (len, rest) = (size / size_of::<T>(), size % size_of::<T>());
+        if rest != 0 || is_framed(info.dtype()) {
+            let (name, dtype) = (info.name(), info.dtype());
+            return Err(Error::invalid(format!(
+                "variable `{name}` is {dtype}, which does not fit into {}",
+                T::DTYPE
+            )));
+        }
+        if !info.pieces().is_empty() {
+            let mut values = zeroed(len);
+            self.read_into_by(info, bytemuck::cast_slice_mut(&mut values), threads)?;
+            return Ok(values);
+        }
+        let filled = filled(len, |blank| match window {
+            Some((raw, bytes)) => {
+                raw.check(info, Crc::of(bytes))?;
+                raw.to_little(info, blank.copy_from(bytes));
+                Ok(())
+            }
+            None => self.source.read_into(info, blank, threads),
+        });
+        filled?.ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
     }
 
     /// Fills `destination` with the elements of a variable in the layout that `transform` gives them, little-endian.

@@ -73,7 +73,7 @@ impl Arena {
         for variable in variables {
             let size = variable.payload.len().or_else(|| variable.byte_len()).unwrap_or(0);
             let spec = Spec {
-                name: variable.name().into_owned(),
+                name: variable.key().to_vec(),
                 dtype: variable.dtype(),
                 shape: variable.shape().clone(),
                 size,

@@ -6,6 +6,7 @@ use super::payload::Strings;
 use super::{Endianness, Format, VariableInfo};
 use crate::bytes::Crc;
 use crate::error::{EntryFault, Error, Result};
+use crate::io::Blank;
 
 /// The files that hold the bytes. All methods take what is stored as one: a whole variable, or one slice.
 pub(super) trait Source: std::fmt::Debug + Send + Sync {
@@ -14,7 +15,7 @@ pub(super) trait Source: std::fmt::Debug + Send + Sync {
 
     /// Fills `destination`, which has the right length, with little-endian elements, checked; on so many threads, if it
     /// is long.
-    fn read_into(&self, info: &VariableInfo, destination: &mut [u8], threads: usize) -> Result<()>;
+    fn read_into(&self, info: &VariableInfo, destination: Blank<'_>, threads: usize) -> Result<()>;
 
     /// Passes little-endian elements to `sink`, a piece at a time and never part of one. What they are is known to be
     /// right only when the call returns.

@@ -1,5 +1,7 @@
 //! What a variable is to be, and whether the bytes that its owner gives are that.
 
+use std::borrow::Cow;
+
 use crate::dtype::DType;
 use crate::error::{BoxError, Error, Result};
 use crate::shape::Shape;
@@ -8,7 +10,7 @@ use crate::tensor::{Deferred, Lent, Sink};
 /// A variable without its bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Spec {
-    pub(super) name: String,
+    pub(super) name: Vec<u8>,
     pub(super) dtype: DType,
     pub(super) shape: Shape,
     /// Bytes in the data file.
@@ -16,6 +18,10 @@ pub(super) struct Spec {
 }
 
 impl Spec {
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
+    }
+
     pub(super) fn check_len(&self, got: u64) -> Result<()> {
         match got == self.size {
             true => Ok(()),
@@ -33,7 +39,7 @@ impl Spec {
 
     pub(super) fn wrong_length(&self, got: u64) -> Error {
         Error::WrongLength {
-            name: self.name.clone(),
+            name: self.name().into_owned(),
             dtype: self.dtype,
             shape: self.shape.clone(),
             expected: self.size,
@@ -82,7 +88,7 @@ fn through(
     match (failure, given) {
         (Some(error), _) => Err(error),
         (None, Err(source)) => Err(Error::Source {
-            name: spec.name.clone(),
+            name: spec.name().into_owned(),
             source,
         }),
         (None, Ok(())) => Ok(()),

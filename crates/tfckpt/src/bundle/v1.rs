@@ -24,7 +24,7 @@ use super::{Endianness, Format};
 use crate::bytes::slice_key;
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result, TableError};
-use crate::io::Storage;
+use crate::io::{Blank, Storage};
 use crate::limits::Limits;
 use crate::proto::v1::{SavedSliceMeta, SavedTensorSlices};
 use crate::shape::Shape;
@@ -174,8 +174,8 @@ impl Source for Tables {
         Ok(table.len())
     }
 
-    fn read_into(&self, info: &VariableInfo, destination: &mut [u8], _: usize) -> Result<()> {
-        destination.copy_from_slice(&self.bytes(info)?);
+    fn read_into(&self, info: &VariableInfo, destination: Blank<'_>, _: usize) -> Result<()> {
+        destination.copy_from(&self.bytes(info)?);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::{Endianness, Format, index_name, shard_name};
 use crate::bytes::{Crc, endian, slice_key};
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result, TableError};
-use crate::io::{ReadAt, Storage};
+use crate::io::{Blank, ReadAt, Storage};
 use crate::limits::Limits;
 use crate::slice::Slice;
 use crate::table::Table;
@@ -179,29 +179,31 @@ impl Source for Shards {
         Ok(self.open(info)?.1)
     }
 
-    fn read_into(&self, info: &VariableInfo, destination: &mut [u8], threads: usize) -> Result<()> {
+    fn read_into(&self, info: &VariableInfo, destination: Blank<'_>, threads: usize) -> Result<()> {
         let (shard, _) = self.open(info)?;
         let len = destination.len();
-        let parts = parallel::parts(len, parallel::threads_for(len, threads), CHUNK);
-        let mut rest = &mut *destination;
-        let slices = parts.into_iter().filter_map(|part| {
-            let (slice, behind) = std::mem::take(&mut rest).split_at_mut_checked(part.len())?;
+        let mut rest = destination;
+        let mut parts = Vec::new();
+        for part in parallel::parts(len, parallel::threads_for(len, threads), CHUNK) {
+            let (first, behind) = rest.split_at(part.len());
+            parts.push((part.start, first));
             rest = behind;
-            Some((part.start, slice))
-        });
-        let crc = parallel::hashed(slices.collect(), |(start, slice)| {
-            let (mut crc, len) = (Crc::default(), slice.len());
+        }
+        let crc = parallel::hashed(parts, |(start, mut part)| {
+            let (mut crc, len) = (Crc::default(), part.len());
             let mut offset = info.offset() + start as u64;
-            for chunk in slice.chunks_mut(CHUNK) {
-                self.read(info, shard.as_ref(), chunk, offset)?;
+            while part.len() > 0 {
+                let (chunk, rest) = part.split_at(CHUNK);
+                let chunk = chunk.read_at(shard.as_ref(), offset);
+                let chunk = chunk.map_err(|error| self.unread(info, shard.as_ref(), error))?;
                 crc.extend(chunk);
+                self.to_little(info, chunk);
                 offset += chunk.len() as u64;
+                part = rest;
             }
             Ok((crc, len))
         })?;
-        self.check(info, crc)?;
-        self.to_little(info, destination);
-        Ok(())
+        self.check(info, crc)
     }
 
     fn for_each_chunk(&self, info: &VariableInfo, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
@@ -331,10 +333,16 @@ impl Shards {
     }
 
     fn read(&self, info: &VariableInfo, shard: &dyn ReadAt, chunk: &mut [u8], offset: u64) -> Result<()> {
-        shard.read_exact_at(chunk, offset).map_err(|error| match error.kind() {
+        shard
+            .read_exact_at(chunk, offset)
+            .map_err(|error| self.unread(info, shard, error))
+    }
+
+    fn unread(&self, info: &VariableInfo, shard: &dyn ReadAt, error: std::io::Error) -> Error {
+        match error.kind() {
             std::io::ErrorKind::UnexpectedEof => self.truncated(info, shard.size().unwrap_or(0)),
             _ => Error::io("read", self.path(info.shard()), error),
-        })
+        }
     }
 
     fn truncated(&self, info: &VariableInfo, file_len: u64) -> Error {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::data::DataFiles;
-use super::index::{Entries, sync, write_index};
+use super::entries::{Entries, EntryId};
+use super::index::{sync, write_index};
 use super::jobs::{self, Content, Job};
 use super::payload::{check_variants, encode_strings, parse_strings};
 use super::shard_name;
@@ -20,7 +21,7 @@ use crate::parallel::Slots;
 use crate::proto::{BundleEntryProto, Dim, Extent, TensorShapeProto, TensorSliceProto};
 use crate::shape::Shape;
 use crate::slice::Slice;
-use crate::tensor::{Payload, Variable};
+use crate::tensor::{Payload, Variable, VariableParts};
 
 /// Writes a tensor bundle. Variables may come in any order; the data files keep it, and the index is sorted. Dropped
 /// before [`finish`](Self::finish), it leaves nothing behind.
@@ -69,7 +70,7 @@ impl BundleWriter {
             limits: Limits::default(),
             max_shard_bytes: u64::MAX,
             threads: Limits::default().threads(),
-            entries: Entries::new(),
+            entries: Entries::default(),
         })
     }
 
@@ -120,16 +121,16 @@ impl BundleWriter {
     /// hold, [`Error::LimitExceeded`], [`Error::Source`] from a deferred or lent variable, [`Error::Io`]. The bundle
     /// cannot be finished afterwards in any useful way: drop it.
     pub fn add_all<'v>(&mut self, variables: impl IntoIterator<Item = Variable<'v>>) -> Result<()> {
-        let (mut keys, mut jobs) = (Vec::new(), Vec::new());
+        let (mut ids, mut jobs) = (Vec::new(), Vec::new());
         for variable in variables {
-            let (key, job) = self.reserve(variable)?;
-            keys.push(key);
+            let (id, job) = self.reserve(variable)?;
+            ids.push(id);
             jobs.push(job);
         }
         self.data.allocate()?;
         let crcs = jobs::write(&jobs, &self.data, self.threads)?;
-        for (key, crc) in keys.iter().zip(crcs) {
-            if let Some(entry) = self.entries.get_mut(key) {
+        for (id, crc) in ids.iter().zip(crcs) {
+            if let Some(entry) = self.entries.entry_mut(id) {
                 entry.crc32c = crc.masked().0;
             }
         }
@@ -137,70 +138,74 @@ impl BundleWriter {
     }
 
     /// Gives a variable its place in a data file and in the index.
-    fn reserve<'v>(&mut self, variable: Variable<'v>) -> Result<(Vec<u8>, Job<'v>)> {
+    fn reserve<'v>(&mut self, variable: Variable<'v>) -> Result<(EntryId, Job<'v>)> {
         let key = self.check(&variable)?;
-        let name = variable.name().into_owned();
-        let (dtype, shape) = (variable.dtype(), variable.shape().clone());
-        let part = partition(&variable).map(|(whole, slice)| (variable.key().to_vec(), whole.clone(), slice.clone()));
         let expected = variable.byte_len();
-        let moving = match variable.transform {
-            Some(transform) => Some(moving(&transform, &name, dtype, expected)?),
+        let VariableParts {
+            name,
+            dtype,
+            shape,
+            part,
+            transform,
+            payload,
+        } = variable.into_parts();
+        let part = part.filter(|(whole, slice)| !slice.is_full(whole));
+        let mut spec = Spec {
+            name,
+            dtype,
+            shape,
+            size: expected.unwrap_or(0),
+        };
+        let moving = match transform {
+            Some(transform) => Some(moving(&transform, &spec)?),
             None => None,
         };
-        let content = match variable.payload {
+        let content = match payload {
             Payload::Strings(elements) => {
                 let (payload, crc) = encode_strings(&elements);
+                spec.size = payload.len() as u64;
                 Content::Framed(Cow::Owned(payload), crc)
             }
             Payload::Bytes(bytes) if dtype.size().is_none() => {
-                let crc = framed(&name, dtype, &shape, &bytes)?;
+                spec.size = bytes.len() as u64;
+                let crc = framed(&spec, &bytes)?;
                 Content::Framed(bytes, crc)
             }
-            Payload::Bytes(bytes) => Content::Bytes(bytes, moving),
+            Payload::Bytes(bytes) => {
+                spec.check_len(bytes.len() as u64)?;
+                Content::Bytes(bytes, moving)
+            }
             Payload::Lent(lent) => Content::Lent(lent, moving),
             Payload::Deferred(produce) => Content::Deferred(Slots::new([produce])),
         };
-        let size = match &content {
-            Content::Framed(payload, _) => payload.len() as u64,
-            Content::Bytes(bytes, _) if expected != Some(bytes.len() as u64) => {
-                return Err(Error::WrongLength {
-                    name,
-                    dtype,
-                    shape,
-                    expected: expected.unwrap_or(u64::MAX),
-                    got: bytes.len() as u64,
-                });
+        let place = self.data.reserve(spec.size, self.max_shard_bytes)?;
+        if let Some((whole, slice)) = part {
+            let slice = slice_proto(&slice);
+            match self.entries.get_mut(&spec.name) {
+                Some(entry) => entry.slices.push(slice),
+                None => drop(self.entries.insert(
+                    spec.name.clone(),
+                    BundleEntryProto {
+                        dtype: dtype.number(),
+                        shape: Some(shape_proto(&whole)),
+                        slices: vec![slice],
+                        ..Default::default()
+                    },
+                )),
             }
-            // It was checked that neither overflows.
-            _ => expected.unwrap_or(u64::MAX),
-        };
-        let place = self.data.reserve(size, self.max_shard_bytes)?;
+        }
         let entry = BundleEntryProto {
             dtype: dtype.number(),
-            shape: Some(shape_proto(&shape)),
+            shape: Some(shape_proto(&spec.shape)),
             shard_id: i32::try_from(place.shard).unwrap_or(i32::MAX),
             offset: place.offset.cast_signed(),
-            size: size.cast_signed(),
+            size: spec.size.cast_signed(),
             // Known when the bytes are written.
             crc32c: 0,
             slices: Vec::new(),
         };
-        self.entries.insert(key.clone(), entry);
-        if let Some((name, whole, slice)) = part {
-            let entry = self.entries.entry(name).or_insert_with(|| BundleEntryProto {
-                dtype: dtype.number(),
-                shape: Some(shape_proto(&whole)),
-                ..Default::default()
-            });
-            entry.slices.push(slice_proto(&slice));
-        }
-        let spec = Spec {
-            name,
-            dtype,
-            shape,
-            size,
-        };
-        Ok((key, Job { spec, place, content }))
+        let id = self.entries.insert(key, entry);
+        Ok((id, Job { spec, place, content }))
     }
 
     /// Publishes the data files, then the index: from that moment the checkpoint exists.
@@ -214,10 +219,9 @@ impl BundleWriter {
         sync(storage, self.durability)
             .map_err(|error| Error::io("sync", storage.path(&shard_name(&self.prefix, 0, num_shards)), error))?;
         write_index(storage, &self.prefix, num_shards, &self.entries, self.durability)?;
-        let in_slices = self.entries.values().filter(|entry| !entry.slices.is_empty()).count();
         Ok(Written {
             prefix: storage.path(&self.prefix),
-            variables: self.entries.len() - in_slices,
+            variables: self.entries.variables(),
             num_shards,
             data_bytes,
         })
@@ -301,7 +305,7 @@ impl BundleWriter {
         };
         self.check_slice(variable)?;
         let key = slice_key(variable.key(), &slice.key_extents());
-        if there.is_some_and(|entry| entry.slices.is_empty()) || self.entries.contains_key(&key) {
+        if there.is_some_and(|entry| entry.slices.is_empty()) || self.entries.get(&key).is_some() {
             let name = format!("{}[{slice}]", variable.name());
             return Err(Error::DuplicateName { name });
         }
@@ -335,14 +339,13 @@ impl BundleWriter {
 }
 
 /// What moves the elements of a variable into the layout of the checkpoint.
-fn moving(transform: &Transform, name: &str, dtype: DType, len: Option<u64>) -> Result<Moving> {
-    let len = len.and_then(|len| usize::try_from(len).ok());
-    let fits = |&size: &usize| len.is_some_and(|len| transform.fits(size, len));
-    dtype
-        .size()
-        .filter(fits)
-        .and_then(|size| transform.moving(size))
-        .ok_or_else(|| Error::invalid(format!("variable `{name}`: its layout is that of another shape")))
+fn moving(transform: &Transform, spec: &Spec) -> Result<Moving> {
+    let len = usize::try_from(spec.size).unwrap_or(usize::MAX);
+    let size = spec.dtype.size().filter(|&size| transform.fits(size, len));
+    size.and_then(|size| transform.moving(size)).ok_or_else(|| {
+        let name = spec.name();
+        Error::invalid(format!("variable `{name}`: its layout is that of another shape"))
+    })
 }
 
 /// The whole and the slice, unless that is the whole: such a variable is not partitioned.
@@ -351,7 +354,8 @@ fn partition<'v>(variable: &'v Variable<'_>) -> Option<(&'v Shape, &'v Slice)> {
 }
 
 /// The checksum of a payload that has a structure, if it has it.
-fn framed(name: &str, dtype: DType, shape: &Shape, payload: &[u8]) -> Result<Crc> {
+fn framed(spec: &Spec, payload: &[u8]) -> Result<Crc> {
+    let (name, dtype, shape) = (spec.name(), spec.dtype, &spec.shape);
     let count = shape.element_count().unwrap_or(u64::MAX);
     let crc = match dtype {
         DType::String => parse_strings(payload, count, false).map(|layout| layout.crc),

@@ -1,7 +1,6 @@
 //! One checkpoint out of several that were written side by side, one by each process.
 
 use std::collections::HashMap;
-use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,13 +58,12 @@ pub fn merge_checkpoints<P: AsRef<Path>>(
     sync(&storage, Durability::Synced).map_err(|error| Error::io("sync", &destination.directory, error))?;
     let entries = &merged.entries;
     write_index(&storage, &destination.name, num_shards, entries, Durability::Synced)?;
-    let in_slices = entries.values().filter(|entry| !entry.slices.is_empty()).count();
     for place in &places {
         place.remove(&merged.files, &destination);
     }
     Ok(Written {
         prefix: destination.path(),
-        variables: entries.len() - in_slices,
+        variables: entries.variables(),
         num_shards,
         data_bytes,
     })
@@ -139,22 +137,20 @@ impl Merged {
     }
 
     fn insert(&mut self, key: Vec<u8>, entry: BundleEntryProto) -> Result<()> {
-        match self.entries.entry(key) {
-            Entry::Vacant(place) => drop(place.insert(entry)),
-            Entry::Occupied(mut there) => {
-                let name = String::from_utf8_lossy(there.key()).into_owned();
-                let there = there.get_mut();
-                if there.slices.is_empty() || entry.slices.is_empty() {
-                    return Err(Error::DuplicateName { name });
-                }
-                if there.dtype != entry.dtype || there.shape != entry.shape {
-                    return Err(Error::invalid(format!(
-                        "the parts disagree on dtype or shape of the partitioned variable `{name}`"
-                    )));
-                }
-                there.slices.extend(entry.slices);
-            }
+        let Some(there) = self.entries.get_mut(&key) else {
+            self.entries.insert(key, entry);
+            return Ok(());
+        };
+        let name = String::from_utf8_lossy(&key).into_owned();
+        if there.slices.is_empty() || entry.slices.is_empty() {
+            return Err(Error::DuplicateName { name });
         }
+        if there.dtype != entry.dtype || there.shape != entry.shape {
+            return Err(Error::invalid(format!(
+                "the parts disagree on dtype or shape of the partitioned variable `{name}`"
+            )));
+        }
+        there.slices.extend(entry.slices);
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+#[cfg(unix)]
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,6 +121,21 @@ impl ReadAt for LocalFile {
     #[cfg(unix)]
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(&self.0, buffer, offset)
+    }
+
+    #[cfg(unix)]
+    fn read_new_at<'b>(&self, buffer: &'b mut [MaybeUninit<u8>], offset: u64) -> io::Result<&'b mut [u8]> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let read = || rustix::io::pread(&self.0, &mut *rest, offset + done as u64).map(|(read, _)| read.len());
+            match rustix::io::retry_on_intr(read)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => done += read,
+            }
+        }
+        #[allow(unsafe_code, reason = "the parts that were read are not one slice for the compiler")]
+        // SAFETY: each byte was in one of the slices that `pread` gave back as read, which lie end to end.
+        Ok(unsafe { buffer.assume_init_mut() })
     }
 
     #[cfg(windows)]

@@ -3,17 +3,20 @@
 //! A [`Storage`] is one directory, flat. [`LocalDir`] is the one on disk, [`MemoryDir`] one for tests and for
 //! checkpoints that never touch a disk. Nothing above this module knows about paths or system calls.
 
+mod blank;
 mod local;
 mod memory;
 mod system;
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use blank::zeroed;
+pub(crate) use blank::{Blank, filled};
 pub use local::LocalDir;
 pub use memory::MemoryDir;
-pub use system::zeroed;
 
 /// One directory of files.
 ///
@@ -82,6 +85,17 @@ pub trait ReadAt: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] if the file ends before the buffer is full.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The same into memory that need not be initialised, which it then is. Without an implementation of its own, it is
+    /// zeroed first.
+    ///
+    /// # Errors
+    /// As [`read_exact_at`](Self::read_exact_at).
+    fn read_new_at<'b>(&self, buffer: &'b mut [MaybeUninit<u8>], offset: u64) -> io::Result<&'b mut [u8]> {
+        let buffer = blank::zero(buffer);
+        self.read_exact_at(buffer, offset)?;
+        Ok(buffer)
+    }
 }
 
 /// A file being written under a temporary name, by several threads at once. Dropping it unpublished removes it.

@@ -1,22 +1,12 @@
-//! What the standard library has no call for: the only file with `unsafe`.
-//!
-//! Each of these calls is an advice; where the system has none, nothing is lost but time.
+//! What the standard library has no call for. Each of these calls is an advice: where the system has none, nothing is
+//! lost but time.
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 
 /// Memory from which on huge pages are asked for: below, none would fit.
 const HUGE: usize = 1 << 20;
-
-/// Zeroed memory for a large destination, in huge pages where the system has them: a page is then touched for the first
-/// time once in 2 MiB, which otherwise takes longer than reading a file from the page cache.
-pub fn zeroed<T: bytemuck::Pod>(len: usize) -> Vec<T> {
-    let mut memory = bytemuck::zeroed_vec(len);
-    if size_of_val(memory.as_slice()) >= HUGE {
-        advise_huge_pages(bytemuck::cast_slice_mut(&mut memory));
-    }
-    memory
-}
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -28,7 +18,10 @@ mod linux {
     const PAGE: usize = 4096;
 
     #[allow(unsafe_code, reason = "`madvise` is not in the standard library")]
-    pub(in crate::io) fn advise_huge_pages(memory: &mut [u8]) {
+    pub(in crate::io) fn advise_huge_pages(memory: &mut [MaybeUninit<u8>]) {
+        if memory.len() < HUGE {
+            return;
+        }
         let start = memory.as_ptr().addr() / PAGE * PAGE;
         let len = (memory.as_ptr().addr() + memory.len()).next_multiple_of(PAGE) - start;
         let start = memory.as_mut_ptr().with_addr(start);
@@ -38,23 +31,18 @@ mod linux {
     }
 
     /// Takes the blocks of a file of `len` bytes. Writing is faster afterwards, and cannot run out of space.
-    #[allow(unsafe_code, reason = "`fallocate` is not in the standard library")]
     pub(in crate::io) fn allocate(file: &File, len: u64) -> io::Result<()> {
-        let Ok(len @ 1..) = libc::off64_t::try_from(len) else {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+
+        if len == 0 {
             return Ok(());
-        };
-        loop {
-            // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is passed.
-            if unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, len) } == 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::EINTR) => {}
-                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => return Err(error),
-                // File systems without this call find out when they are written to.
-                _ => return Ok(()),
-            }
+        }
+        let allocate = || fallocate(file, FallocateFlags::empty(), 0, len);
+        match rustix::io::retry_on_intr(allocate) {
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
+            // File systems without this call find out when they are written to.
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -70,15 +58,13 @@ mod linux {
 }
 
 #[cfg(target_os = "linux")]
-use linux::advise_huge_pages;
-#[cfg(target_os = "linux")]
-pub(super) use linux::{allocate, start_writeback};
+pub(super) use linux::{advise_huge_pages, allocate, start_writeback};
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
     use super::*;
 
-    pub(in crate::io) fn advise_huge_pages(_: &mut [u8]) {}
+    pub(in crate::io) fn advise_huge_pages(_: &mut [MaybeUninit<u8>]) {}
 
     pub(in crate::io) fn allocate(_: &File, _: u64) -> io::Result<()> {
         Ok(())
@@ -88,25 +74,13 @@ mod elsewhere {
 }
 
 #[cfg(not(target_os = "linux"))]
-use elsewhere::advise_huge_pages;
-#[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::{allocate, start_writeback};
+pub(super) use elsewhere::{advise_huge_pages, allocate, start_writeback};
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
-
-    #[test]
-    fn memory_is_zero_whatever_its_size() {
-        for len in [0, 1, 1000, HUGE / 4 + 3, 3 * HUGE] {
-            let mut memory: Vec<u32> = zeroed(len);
-            assert_eq!(memory.len(), len);
-            assert!(memory.iter().all(|&word| word == 0));
-            memory.fill(7);
-        }
-    }
 
     #[test]
     fn a_file_for_which_there_is_no_room_is_refused_before_it_is_written() {

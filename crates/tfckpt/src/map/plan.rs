@@ -6,10 +6,12 @@ use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::io::zeroed;
 use crate::layout::{Layout, Transform};
 use crate::objects::OBJECT_GRAPH_KEY;
 use crate::shape::Shape;
 use crate::suggest::nearest;
+use crate::tensor::Element;
 
 /// One parameter that wants to be filled.
 #[derive(Debug, Clone)]
@@ -190,6 +192,20 @@ impl Filling<'_> {
     /// As [`Bundle::checked_size`].
     pub fn size(&self) -> Result<usize> {
         self.reading.size()
+    }
+
+    /// The bytes of the variable, little-endian and in the layout of the model, in a new vector; `T` only says how they
+    /// are aligned.
+    ///
+    /// # Errors
+    /// As [`Reading::read`].
+    pub fn read<T: Element>(&self) -> Result<Vec<T>> {
+        if self.step.transform.is_identity() {
+            return self.reading.read();
+        }
+        let mut values = zeroed(self.size()? / size_of::<T>());
+        self.read_into(bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
     }
 
     /// Reads the variable into `destination`, little-endian and in the layout of the model: one copy from the file, with

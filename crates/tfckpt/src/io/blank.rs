@@ -1,0 +1,171 @@
+//! Destinations that nobody has touched before: a vector that is read from a file need not be zeroed first.
+//!
+//! The first touch of memory costs more than reading a file that is in the page cache: zeroing a vector touches it
+//! before huge pages could be asked for, and moves every byte once more.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::ReadAt;
+use super::system::advise_huge_pages;
+use crate::tensor::Element;
+
+/// Zeroed memory for a large destination, in huge pages where the system has them: a page is then touched for the first
+/// time once in 2 MiB.
+pub fn zeroed<T: Element>(len: usize) -> Vec<T> {
+    let mut memory = Vec::with_capacity(len);
+    advise_huge_pages(as_bytes(memory.spare_capacity_mut()));
+    memory.resize(len, T::zeroed());
+    memory
+}
+
+/// Elements whose bytes `fill` puts there, all of them; `None` if it left some out.
+pub(crate) fn filled<T: Element, E>(
+    len: usize,
+    fill: impl FnOnce(Blank<'_>) -> Result<(), E>,
+) -> Result<Option<Vec<T>>, E> {
+    let mut memory = Vec::<T>::with_capacity(len);
+    let bytes = as_bytes(memory.spare_capacity_mut().get_mut(..len).unwrap_or_default());
+    advise_huge_pages(bytes);
+    let (count, needed) = (AtomicUsize::new(0), bytes.len());
+    fill(Blank { bytes, count: &count })?;
+    if count.into_inner() != needed {
+        return Ok(None);
+    }
+    #[allow(
+        unsafe_code,
+        reason = "a vector's length cannot be set otherwise without touching its elements"
+    )]
+    // SAFETY: the capacity is `len` at least. A `Blank` counts its bytes only when they are initialised, it is consumed
+    // by that, and parts of one do not overlap: as many as there are were counted, so that each of them is initialised.
+    // Any bytes are an element, which `Pod` says.
+    unsafe {
+        memory.set_len(len);
+    }
+    Ok(Some(memory))
+}
+
+/// Bytes to be filled, each once.
+#[derive(Debug)]
+pub(crate) struct Blank<'b> {
+    bytes: &'b mut [MaybeUninit<u8>],
+    /// Bytes filled so far, in all parts.
+    count: &'b AtomicUsize,
+}
+
+impl<'b> Blank<'b> {
+    /// Bytes that were touched before, to be overwritten. How many have been is counted in `count`.
+    pub(crate) fn over(bytes: &'b mut [u8], count: &'b AtomicUsize) -> Self {
+        let (start, len) = (bytes.as_mut_ptr(), bytes.len());
+        #[allow(unsafe_code, reason = "bytes are seen as bytes that need not be initialised")]
+        // SAFETY: the same memory, borrowed for as long, in a type of the same layout. Nothing below ever takes the
+        // value away from a byte: there is only filling.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), len) };
+        Blank { bytes, count }
+    }
+
+    /// The number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The first `at` bytes, or all if there are fewer, and the rest.
+    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
+        let (first, rest) = self.bytes.split_at_mut(at.min(self.bytes.len()));
+        let count = self.count;
+        (Blank { bytes: first, count }, Blank { bytes: rest, count })
+    }
+
+    /// Reads all bytes from `offset` of a file.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read_exact_at`].
+    pub(crate) fn read_at(self, file: &dyn ReadAt, offset: u64) -> io::Result<&'b mut [u8]> {
+        let (start, len) = (self.bytes.as_ptr(), self.bytes.len());
+        let read = file.read_new_at(self.bytes, offset)?;
+        // A storage that gives other memory than it was given has not filled this one.
+        if read.as_ptr() != start.cast() || read.len() != len {
+            return Err(io::Error::other("a file was read into other memory than was asked for"));
+        }
+        self.count.fetch_add(len, Ordering::Relaxed);
+        Ok(read)
+    }
+
+    /// Copies all bytes from `source`; does nothing if it has another length.
+    pub(crate) fn copy_from(self, source: &[u8]) -> &'b mut [u8] {
+        if source.len() != self.bytes.len() {
+            return &mut [];
+        }
+        self.count.fetch_add(source.len(), Ordering::Relaxed);
+        self.bytes.write_copy_of_slice(source)
+    }
+}
+
+/// Bytes that are zero from now on.
+pub(super) fn zero(bytes: &mut [MaybeUninit<u8>]) -> &mut [u8] {
+    bytes.fill(MaybeUninit::new(0));
+    #[allow(unsafe_code, reason = "filling is not known to initialise")]
+    // SAFETY: each byte was just written.
+    unsafe {
+        bytes.assume_init_mut()
+    }
+}
+
+/// The memory of elements that are not there yet.
+fn as_bytes<T: Element>(elements: &mut [MaybeUninit<T>]) -> &mut [MaybeUninit<u8>] {
+    let (start, len) = (elements.as_mut_ptr(), size_of_val(elements));
+    #[allow(unsafe_code, reason = "there is no safe cast between uninitialised types")]
+    // SAFETY: the same memory, borrowed for as long; bytes have no alignment to respect, and those of `Pod` types no
+    // padding.
+    unsafe {
+        std::slice::from_raw_parts_mut(start.cast(), len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{MemoryDir, Storage};
+
+    #[test]
+    fn memory_is_zero_whatever_its_size() {
+        for len in [0, 1, 1000, (1 << 18) + 3, 3 << 20] {
+            let mut memory: Vec<u32> = zeroed(len);
+            assert_eq!(memory.len(), len);
+            assert!(memory.iter().all(|&word| word == 0));
+            memory.fill(7);
+        }
+    }
+
+    #[test]
+    fn a_vector_is_given_only_when_all_of_it_was_filled() {
+        let dir = MemoryDir::new();
+        dir.insert("f", [1u8, 2, 3, 4, 5, 6, 7, 8].as_slice());
+        let file = dir.open("f").unwrap();
+        let both = |blank: Blank<'_>| {
+            let (first, second) = blank.split_at(3);
+            second.read_at(file.as_ref(), 3)?;
+            first.read_at(file.as_ref(), 0).map(drop)
+        };
+        let read: Vec<u32> = filled(2, both).unwrap().unwrap();
+        assert_eq!(read, [0x0403_0201, 0x0807_0605].map(u32::from_le));
+        let half = |blank: Blank<'_>| blank.split_at(4).0.read_at(file.as_ref(), 0).map(drop);
+        assert_eq!(filled::<u32, _>(2, half).unwrap(), None);
+        let other = |blank: Blank<'_>| {
+            blank.copy_from(&[1; 7]);
+            Ok::<_, io::Error>(())
+        };
+        assert_eq!(filled::<u32, _>(2, other).unwrap(), None);
+        assert!(filled::<u32, _>(3, |blank| blank.read_at(file.as_ref(), 0).map(drop)).is_err());
+    }
+
+    #[test]
+    fn memory_that_was_there_is_overwritten() {
+        let (mut memory, count) = ([9u8; 4], AtomicUsize::new(0));
+        let (first, second) = Blank::over(&mut memory, &count).split_at(1);
+        first.copy_from(&[0]);
+        second.copy_from(&[1, 2, 3]);
+        assert_eq!((memory, count.into_inner()), ([0, 1, 2, 3], 4));
+    }
+}
