@@ -7,6 +7,7 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher};
 use tfckpt::io::Durability;
+use tfckpt::map::Layout;
 use tfckpt::{Checkpoint, Saver, Variable};
 
 #[global_allocator]
@@ -76,6 +77,42 @@ fn verify_all(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
             .variables()
             .for_each(|info| checkpoint.verify(info).expect("it is sound"));
     });
+}
+
+/// A shape in a model, and the axes that TensorFlow's variable has of it.
+type Kernel = (&'static [usize], &'static [usize]);
+
+const KERNELS: [Kernel; 3] = [
+    (&[4096, 4096], &[1, 0]),
+    (&[768, 768], &[1, 0]),
+    (&[512, 512, 3, 3], &[2, 3, 1, 0]),
+];
+
+/// A Dense kernel and a convolution's, from the layout of a model into that of TensorFlow, in memory.
+#[divan::bench(args = KERNELS, sample_count = 20)]
+fn lay_out(bencher: Bencher<'_, '_>, (dims, permutation): Kernel) {
+    let transform = Layout::Permuted(permutation).to_stored(dims).expect("they fit");
+    let len = dims.iter().product::<usize>() * 4;
+    let (source, mut destination) = (vec![1u8; len], vec![0u8; len]);
+    bencher
+        .counter(BytesCount::new(len))
+        .bench_local(|| transform.apply(4, &source, &mut destination));
+}
+
+/// The same while a variable is read.
+#[divan::bench(sample_count = 20)]
+fn read_laid_out(bencher: Bencher<'_, '_>) {
+    let dims = [4096, 4096];
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let values = vec![0.5f32; 4096 * 4096];
+    Saver::new(dir.path())
+        .save([Variable::new("kernel", dims, &values)], 1)
+        .expect("the save succeeds");
+    let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
+    let transform = Layout::Permuted(&[1, 0]).to_model(&dims).expect("they fit");
+    bencher
+        .counter(BytesCount::new(values.len() * 4))
+        .bench_local(|| checkpoint.read_laid_out::<f32>("kernel", &transform).expect("it reads"));
 }
 
 /// Opens and lists.

@@ -3,12 +3,12 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
-use tfckpt::map::{Filling, Layout, LoadReport, NameMap, Plan};
+use tfckpt::map::{Filling, Layout, LoadReport, NameMap, Plan, Step};
 use tfckpt::{BoxError, Checkpoint, Sink, Variable};
 
 use crate::dtype::{from_stored_bytes, to_stored_bytes};
 use crate::error::{Error, Result};
-use crate::schema::{Parameter, Schema};
+use crate::schema::{Parameter, Schema, mapper_of};
 
 /// A module's parameters as variables. Each is fetched from its device when it is written, one at a time.
 pub(crate) fn variables<M: Module>(module: &M, schema: &Schema, names: &NameMap) -> Result<Vec<Variable<'static>>> {
@@ -59,16 +59,27 @@ pub(crate) fn load<M: Module>(
     Ok(plan.into_report())
 }
 
+/// Bytes that some reading gives as elements of any type of the right size. As such they are aligned, and Burn takes
+/// their memory without another copy. (`Bytes::from_bytes_vec` copies whatever it is given.)
+macro_rules! read_bytes {
+    ($dtype:expr, $read:expr) => {
+        match $dtype.size() {
+            Some(8) => $read.map(Bytes::from_elems::<u64>),
+            Some(4) => $read.map(Bytes::from_elems::<u32>),
+            Some(2) => $read.map(Bytes::from_elems::<u16>),
+            _ => $read.map(Bytes::from_elems::<u8>),
+        }
+    };
+}
+
 /// The bytes of a variable that fits, in the layout of the model.
-pub(crate) fn read(filling: &Filling<'_>) -> Result<Bytes> {
-    // As elements of the right alignment, whose memory Burn takes without another copy. (`Bytes::from_bytes_vec` copies
-    // whatever it is given.)
-    Ok(match filling.variable().dtype().size() {
-        Some(8) => Bytes::from_elems(filling.read::<u64>()?),
-        Some(4) => Bytes::from_elems(filling.read::<u32>()?),
-        Some(2) => Bytes::from_elems(filling.read::<u16>()?),
-        _ => Bytes::from_elems(filling.read::<u8>()?),
-    })
+fn read(filling: &Filling<'_>) -> tfckpt::Result<Bytes> {
+    read_bytes!(filling.variable().dtype(), filling.read())
+}
+
+/// The bytes of one step, read on all cores.
+pub(crate) fn read_step(checkpoint: &Checkpoint, step: &Step) -> tfckpt::Result<Bytes> {
+    read_bytes!(step.variable().dtype(), step.read(checkpoint))
 }
 
 /// A tensor as a variable: its bytes are fetched when its turn comes, and laid out for the checkpoint.
@@ -174,8 +185,10 @@ macro_rules! fill {
             let Some(Some(data)) = self.values.next() else {
                 return param;
             };
-            let (id, old, mapper) = param.consume();
-            let (device, dtype) = (old.device(), data.dtype());
+            let device = param.lazy_device();
+            let probe = <$tensor>::zeros(std::array::from_fn::<usize, D, _>(|axis| axis + 1), &device);
+            let (id, old, mapper) = mapper_of(param, probe);
+            let dtype = data.dtype();
             let tensor = <$tensor>::from_data(data, (&device, dtype));
             Param::from_mapped_value(id, keep_grad!($method, tensor, old), mapper)
         }
@@ -186,9 +199,10 @@ macro_rules! keep_grad {
     (map_float, $tensor:ident, $old:ident) => {
         $tensor.set_require_grad($old.is_require_grad())
     };
-    ($other:ident, $tensor:ident, $old:ident) => {
+    ($other:ident, $tensor:ident, $old:ident) => {{
+        let _ = $old;
         $tensor
-    };
+    }};
 }
 
 impl<I: Iterator<Item = Option<TensorData>>> ModuleMapper for Filler<I> {

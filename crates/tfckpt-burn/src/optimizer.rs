@@ -4,10 +4,12 @@
 //! the Adam family become TensorFlow's own slots; whatever other optimizers have is kept under `VARIABLE/optimizer/`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
-use burn::store::burn_pack::{Reader, Scalar, Tensor, Writer};
-use burn::tensor::TensorData;
+use burn::store::burn_pack::{self, Reader, Scalar, Tensor, Writer};
+use burn::tensor::{Bytes, TensorData};
+use tfckpt::io::zeroed;
 use tfckpt::map::{Layout, NameMap, Plan, Target};
 use tfckpt::{Checkpoint, DType, GLOBAL_STEP, Variable};
 
@@ -91,7 +93,7 @@ pub(crate) fn variables(
 /// An optimizer with the state that the checkpoint has for it; as it was if there is none.
 pub(crate) fn load(
     optimizer: ModuleOptimizer,
-    checkpoint: &Checkpoint,
+    checkpoint: &Arc<Checkpoint>,
     schema: &Schema,
     names: &NameMap,
     how: &OptimizerNames,
@@ -147,28 +149,41 @@ pub(crate) fn load(
     if paths.is_empty() {
         return Ok(optimizer);
     }
-    let tensors = wanted.read(checkpoint)?;
-    let count = tensors.len();
-    let writer = writer_scalars
-        .iter()
-        .fold(Writer::new(tensors), |writer, (key, &scalar)| {
-            writer.with_scalar(key, scalar)
-        });
-    let writer = paths
-        .iter()
-        .fold(writer, |writer, (id, path)| writer.with_metadata(&id.to_string(), path));
-    let loaded = optimizer.load_record(OptimizerRecord::from_bytes(writer.into_bytes()?)?);
-    // Burn leaves out what it cannot rebuild, without a word.
-    let kept = Reader::from_bytes(loaded.to_record().into_bytes()?)?
-        .into_tensors()?
-        .len();
-    match kept == count {
-        true => Ok(loaded),
-        false => Err(Error::IncompleteOptimizer {
+    let write = |tensors| {
+        let writer = Writer::new(tensors);
+        let scalars = writer_scalars.iter();
+        let writer = scalars.fold(writer, |writer, (key, &scalar)| writer.with_scalar(key, scalar));
+        paths
+            .iter()
+            .fold(writer, |writer, (id, path)| writer.with_metadata(&id.to_string(), path))
+    };
+    // Burn leaves out what it cannot rebuild, without a word. A record of single elements shows what that is.
+    let (samples, tensors) = wanted.tensors(checkpoint)?;
+    let count = samples.len();
+    let sample = optimizer.clone().load_record(into_record(write(samples))?);
+    let kept = sample.to_record().len();
+    if kept != count {
+        return Err(Error::IncompleteOptimizer {
             path: "the model".to_owned(),
             reason: format!("Burn took {kept} of {count} tensors; the checkpoint is that of another optimizer"),
-        }),
+        });
     }
+    Ok(optimizer.load_record(into_record(write(tensors))?))
+}
+
+/// A record in memory. (`Writer::into_bytes` makes a second copy of it.)
+fn into_record(writer: Writer) -> Result<OptimizerRecord> {
+    let size = writer.size()?;
+    // Aligned for any element, and of exactly the right length.
+    let bytes = match size % size_of::<u64>() {
+        0 => {
+            let mut words = zeroed::<u64>(size / size_of::<u64>());
+            writer.write_into(bytemuck::cast_slice_mut(&mut words))?;
+            Bytes::from_elems(words)
+        }
+        _ => writer.into_bytes()?,
+    };
+    Ok(OptimizerRecord::from_bytes(bytes)?)
 }
 
 /// Slots to be read, and the record fields that they fill.
@@ -226,18 +241,42 @@ impl Wanted {
         });
     }
 
-    fn read(self, checkpoint: &Checkpoint) -> Result<Vec<Tensor>> {
+    /// The tensors of a record, each read when its turn comes to be written; and the same with one element each.
+    fn tensors(self, checkpoint: &Arc<Checkpoint>) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let plan = Plan::new(checkpoint, &self.targets)?;
-        let read = plan.carry_out(checkpoint, |filling| {
-            let wanted = self.keys.get(filling.target()).zip(self.targets.get(filling.target()));
-            let Some((((key, id), target), dtype)) = wanted.zip(burn_dtype(filling.variable().dtype())) else {
-                return Ok(None);
+        // A damaged file is found out before anything is made of it.
+        plan.verify(checkpoint)?;
+        let (mut samples, mut tensors) = (Vec::new(), Vec::new());
+        for step in plan.steps() {
+            let wanted = self.keys.get(step.target()).zip(self.targets.get(step.target()));
+            let Some((((key, id), target), dtype)) = wanted.zip(burn_dtype(step.variable().dtype())) else {
+                continue;
             };
-            let bytes = module::read(filling)?;
-            let tensor = Tensor::new(key.clone(), dtype, target.shape.clone(), Some(*id), bytes);
-            Ok::<_, Error>(Some(tensor))
-        })?;
-        Ok(read.into_iter().flatten().collect())
+            let size = checkpoint.checked_size(step.variable())?;
+            let element_size = step.variable().dtype().size().unwrap_or(1);
+            let one = Bytes::from_elems(vec![0u8; element_size]);
+            samples.push(Tensor::new(
+                key.clone(),
+                dtype,
+                vec![1; target.shape.len()],
+                Some(*id),
+                one,
+            ));
+            let (checkpoint, step) = (checkpoint.clone(), step.clone());
+            let read = move || {
+                let read = module::read_step(&checkpoint, &step);
+                read.map_err(|error| burn_pack::Error::IoError(error.to_string()))
+            };
+            tensors.push(Tensor::deferred(
+                key.clone(),
+                dtype,
+                target.shape.clone(),
+                Some(*id),
+                size,
+                read,
+            ));
+        }
+        Ok((samples, tensors))
     }
 }
 

@@ -208,7 +208,8 @@ impl TfCheckpoints {
         optimizer: &mut ModuleOptimizer,
         scheduler: &mut ModuleLrScheduler,
     ) -> Result<i64> {
-        let Some(checkpoint) = self.shared.state().saver.latest()? else {
+        let latest = self.shared.state().saver.latest()?;
+        let Some(checkpoint) = latest.map(Arc::new) else {
             return Ok(0);
         };
         let shared = &self.shared;

@@ -1,6 +1,6 @@
 //! What a module consists of: its parameters, with the layers that they belong to.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param, ParamId, ParamMapper, Parameter as BurnParameter};
 use burn::tensor::{Bool, DType, Int, Tensor};
 use tfckpt::map::{DenseOrder, Layer, Layout, NameMap, Target};
 
@@ -182,25 +182,40 @@ impl ModuleVisitor for SchemaVisitor {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.val();
+        let (dims, device) = (param.lazy_shape().to_vec(), param.lazy_device());
         // Only a probe shows what a record does to a square weight.
         let probe: [usize; D] = std::array::from_fn(|axis| axis + 1);
-        let saved = param
-            .clone()
-            .consume()
+        let saved = mapper_of(param.clone(), Tensor::zeros(probe, &device))
             .2
-            .on_save(Tensor::<D>::zeros(probe, &value.device()));
+            .on_save(Tensor::<D>::zeros(probe, &device));
         let turned = D == 2 && saved.dims() != probe;
-        self.push(param.id, value.dtype(), value.dims().to_vec(), turned);
+        let dtype = match param.is_initialized() {
+            true => param.val().dtype(),
+            false => device.settings().float_dtype.into(),
+        };
+        self.push(param.id, dtype, dims, turned);
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        let value = param.val();
-        self.push(param.id, value.dtype(), value.dims().to_vec(), false);
+        let dtype = match param.is_initialized() {
+            true => param.val().dtype(),
+            false => param.lazy_device().settings().int_dtype.into(),
+        };
+        self.push(param.id, dtype, param.lazy_shape().to_vec(), false);
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let value = param.val();
-        self.push(param.id, value.dtype(), value.dims().to_vec(), false);
+        let dtype = match param.is_initialized() {
+            true => param.val().dtype(),
+            false => param.lazy_device().settings().bool_dtype.into(),
+        };
+        self.push(param.id, dtype, param.lazy_shape().to_vec(), false);
     }
+}
+
+/// What a parameter is made of besides its value, for which `probe` stands in: a parameter that has none yet would
+/// otherwise draw one at random first, which takes longer than reading it.
+pub(crate) fn mapper_of<T: BurnParameter>(param: Param<T>, probe: T) -> (ParamId, T, ParamMapper<T>) {
+    let id = param.id;
+    param.transform_for_load(probe, id).consume()
 }

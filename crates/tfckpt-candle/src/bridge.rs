@@ -189,13 +189,8 @@ fn read_as<T: Element + WithDType>(
     transform: &Transform,
     dims: &[usize],
 ) -> Result<Tensor> {
-    if transform.is_identity() {
-        return Ok(Tensor::from_vec(bundle.read::<T>(info.key())?, dims, &Device::Cpu)?);
-    }
-    let mut values: Vec<T> = zeroed(bundle.checked_size(info)? / size_of::<T>());
-    let bytes = bytemuck::cast_slice_mut(&mut values);
-    bundle.read_laid_out_into(info, transform, bytes)?;
-    native(bytes, size_of::<T>());
+    let mut values = bundle.read_laid_out::<T>(info.key(), transform)?;
+    native(bytemuck::cast_slice_mut(&mut values), size_of::<T>());
     Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
 }
 

@@ -1,6 +1,7 @@
 //! Bounds on what a file may ask of us, and on what we may ask of the machine.
 
 use std::num::NonZero;
+use std::sync::OnceLock;
 
 /// What a file may ask for before it is refused. The defaults are finite and generous; raise them for files that
 /// are trusted and larger.
@@ -27,9 +28,15 @@ impl Default for Limits {
             shards: 1 << 16,
             tensor_bytes: 1 << 40,
             graph_bytes: (1 << 31) - 1,
-            threads: std::thread::available_parallelism().map_or(1, NonZero::get),
+            threads: cores(),
         }
     }
+}
+
+/// The number of cores that we may use. Asking for it opens files, which takes longer than many a variable.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 impl Limits {

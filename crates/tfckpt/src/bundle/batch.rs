@@ -142,7 +142,10 @@ impl Bundle {
     /// What is read by all threads together, one after the other; and what is read by one thread each.
     fn groups(&self, variables: &[&VariableInfo], threads: usize) -> (Vec<usize>, Vec<Group>) {
         let total = variables.iter().fold(0u64, |sum, info| sum.saturating_add(info.size()));
-        let divided = (total / threads as u64 / 8).max(8 << 20);
+        let divided = match variables.len() < threads {
+            true => 0,
+            false => (total / threads as u64 / 8).max(8 << 20),
+        };
         let mut order: Vec<usize> = (0..variables.len()).collect();
         let place = |&number: &usize| variables.get(number).map(|info| (info.shard(), info.offset()));
         order.sort_by_key(place);
@@ -225,6 +228,15 @@ impl Reading<'_> {
     /// strings and variants.
     pub fn read<T: Element>(&self) -> Result<Vec<T>> {
         self.bundle.read_new(self.info, self.window, self.threads)
+    }
+
+    /// The same in the layout that `transform` gives.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`Error::InvalidArgument`] if the transform was made for another shape.
+    pub fn read_laid_out<T: Element>(&self, transform: &Transform) -> Result<Vec<T>> {
+        self.bundle
+            .read_laid_out_new(self.info, transform, self.window, self.threads)
     }
 
     /// As [`Bundle::read_into`].

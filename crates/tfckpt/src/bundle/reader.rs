@@ -13,7 +13,7 @@ use crate::bytes::{Crc, endian};
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result};
 use crate::io::{Blank, Storage, filled, zeroed};
-use crate::layout::Transform;
+use crate::layout::{Moving, Transform};
 use crate::limits::Limits;
 use crate::slice::Slice;
 use crate::suggest::nearest;
@@ -315,18 +315,7 @@ impl Bundle {
         window: Option<(&dyn Raw, &[u8])>,
         threads: usize,
     ) -> Result<Vec<T>> {
-        let size = match window {
-            Some((_, bytes)) => bytes.len(),
-            None => self.checked_size(info)?,
-        };
-        let (len, rest) = (size / size_of::<T>(), size % size_of::<T>());
-        if rest != 0 || is_framed(info.dtype()) {
-            let (name, dtype) = (info.name(), info.dtype());
-            return Err(Error::invalid(format!(
-                "variable `{name}` is {dtype}, which does not fit into {}",
-                T::DTYPE
-            )));
-        }
+        let len = self.new_len::<T>(info, window)?;
         if !info.pieces().is_empty() {
             let mut values = zeroed(len);
             self.read_into_by(info, bytemuck::cast_slice_mut(&mut values), threads)?;
@@ -341,6 +330,22 @@ impl Bundle {
             None => self.source.read_into(info, blank, threads),
         });
         filled?.ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
+    }
+
+    /// The number of elements of a new vector for a variable.
+    fn new_len<T: Element>(&self, info: &VariableInfo, window: Option<(&dyn Raw, &[u8])>) -> Result<usize> {
+        let size = match window {
+            Some((_, bytes)) => bytes.len(),
+            None => self.checked_size(info)?,
+        };
+        if size % size_of::<T>() != 0 || is_framed(info.dtype()) {
+            let (name, dtype) = (info.name(), info.dtype());
+            return Err(Error::invalid(format!(
+                "variable `{name}` is {dtype}, which does not fit into {}",
+                T::DTYPE
+            )));
+        }
+        Ok(size / size_of::<T>())
     }
 
     /// Fills `destination` with the elements of a variable in the layout that `transform` gives them, little-endian.
@@ -362,39 +367,79 @@ impl Bundle {
         threads: usize,
     ) -> Result<()> {
         self.check_len(info, destination.len())?;
-        let element_size = info
-            .dtype()
-            .size()
-            .filter(|&size| transform.fits(size, destination.len()));
-        let element_size = element_size.ok_or_else(|| {
-            Error::invalid(format!(
+        let read = AtomicUsize::new(0);
+        match self.moving(info, transform)? {
+            Some(moving) => self.read_moved(info, &moving, Blank::over(destination, &read), window, threads),
+            None => self.read_into_by(info, destination, threads),
+        }
+    }
+
+    /// The elements of a variable in the layout that `transform` gives them, as
+    /// [`read_laid_out_into`](Self::read_laid_out_into), in a new vector.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`Error::InvalidArgument`] if the transform was made for another shape.
+    pub fn read_laid_out<T: Element>(&self, name: impl AsRef<[u8]>, transform: &Transform) -> Result<Vec<T>> {
+        let info = self.variable(name)?;
+        self.check_dtype::<T>(info)?;
+        let mut values: Vec<T> = self.read_laid_out_new(info, transform, None, self.limits.threads())?;
+        endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
+        Ok(values)
+    }
+
+    /// As [`read_new`](Self::read_new), in the layout that `transform` gives.
+    pub(super) fn read_laid_out_new<T: Element>(
+        &self,
+        info: &VariableInfo,
+        transform: &Transform,
+        window: Option<(&dyn Raw, &[u8])>,
+        threads: usize,
+    ) -> Result<Vec<T>> {
+        let Some(moving) = self.moving(info, transform)? else {
+            return self.read_new(info, window, threads);
+        };
+        let len = self.new_len::<T>(info, window)?;
+        let filled = filled(len, |blank| self.read_moved(info, &moving, blank, window, threads));
+        filled?.ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
+    }
+
+    /// What moves the elements of a variable; `None` if they stay.
+    fn moving(&self, info: &VariableInfo, transform: &Transform) -> Result<Option<Moving>> {
+        let len = usize::try_from(info.size()).unwrap_or(usize::MAX);
+        match info.dtype().size().filter(|&size| transform.fits(size, len)) {
+            Some(size) => Ok(transform.moving(size)),
+            None => Err(Error::invalid(format!(
                 "variable `{}`: the layout is that of another shape",
                 info.name()
-            ))
-        })?;
-        let Some(moving) = transform.moving(element_size) else {
-            return self.read_into_by(info, destination, threads);
-        };
-        match self
-            .source
-            .raw()
-            .filter(|_| info.pieces().is_empty() && window.is_none())
-        {
-            Some(raw) => {
-                self.source.file_len(info)?;
-                bands::read(raw, info, &moving, destination, threads)
+            ))),
+        }
+    }
+
+    fn read_moved(
+        &self,
+        info: &VariableInfo,
+        moving: &Moving,
+        destination: Blank<'_>,
+        window: Option<(&dyn Raw, &[u8])>,
+        threads: usize,
+    ) -> Result<()> {
+        let raw = self.source.raw().filter(|_| info.pieces().is_empty());
+        match (window, raw) {
+            (Some((raw, bytes)), _) => {
+                raw.check(info, Crc::of(bytes))?;
+                let mut stored = bytes.to_vec();
+                raw.to_little(info, &mut stored);
+                moving.copy(0, &stored, 0, destination.initialised());
+                Ok(())
             }
-            None => {
-                let mut stored = zeroed(destination.len());
-                match window {
-                    Some((raw, bytes)) if bytes.len() == stored.len() => {
-                        raw.check(info, Crc::of(bytes))?;
-                        stored.copy_from_slice(bytes);
-                        raw.to_little(info, &mut stored);
-                    }
-                    _ => self.read_into_by(info, &mut stored, threads)?,
-                }
-                moving.copy(0, &stored, 0, destination);
+            (None, Some(raw)) => {
+                self.source.file_len(info)?;
+                bands::read(raw, info, moving, destination, threads)
+            }
+            (None, None) => {
+                let mut stored = zeroed::<u8>(destination.len());
+                self.read_into_by(info, &mut stored, threads)?;
+                moving.copy(0, &stored, 0, destination.initialised());
                 Ok(())
             }
         }

@@ -29,7 +29,11 @@ pub(crate) fn filled<T: Element, E>(
     let bytes = as_bytes(memory.spare_capacity_mut().get_mut(..len).unwrap_or_default());
     advise_huge_pages(bytes);
     let (count, needed) = (AtomicUsize::new(0), bytes.len());
-    fill(Blank { bytes, count: &count })?;
+    fill(Blank {
+        bytes,
+        count: &count,
+        touched: false,
+    })?;
     if count.into_inner() != needed {
         return Ok(None);
     }
@@ -52,6 +56,8 @@ pub(crate) struct Blank<'b> {
     bytes: &'b mut [MaybeUninit<u8>],
     /// Bytes filled so far, in all parts.
     count: &'b AtomicUsize,
+    /// Whether they are initialised all the same.
+    touched: bool,
 }
 
 impl<'b> Blank<'b> {
@@ -62,7 +68,11 @@ impl<'b> Blank<'b> {
         // SAFETY: the same memory, borrowed for as long, in a type of the same layout. Nothing below ever takes the
         // value away from a byte: there is only filling.
         let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), len) };
-        Blank { bytes, count }
+        Blank {
+            bytes,
+            count,
+            touched: true,
+        }
     }
 
     /// The number of bytes.
@@ -73,8 +83,9 @@ impl<'b> Blank<'b> {
     /// The first `at` bytes, or all if there are fewer, and the rest.
     pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
         let (first, rest) = self.bytes.split_at_mut(at.min(self.bytes.len()));
-        let count = self.count;
-        (Blank { bytes: first, count }, Blank { bytes: rest, count })
+        let (count, touched) = (self.count, self.touched);
+        let part = |bytes| Blank { bytes, count, touched };
+        (part(first), part(rest))
     }
 
     /// Reads all bytes from `offset` of a file.
@@ -99,6 +110,22 @@ impl<'b> Blank<'b> {
         }
         self.count.fetch_add(source.len(), Ordering::Relaxed);
         self.bytes.write_copy_of_slice(source)
+    }
+
+    /// All bytes, for those who fill them in no order: whatever they were, or zero.
+    pub(crate) fn initialised(self) -> &'b mut [u8] {
+        self.count.fetch_add(self.bytes.len(), Ordering::Relaxed);
+        if !self.touched {
+            return zero(self.bytes);
+        }
+        #[allow(
+            unsafe_code,
+            reason = "what `over` took for uninitialised is seen again as what it is"
+        )]
+        // SAFETY: `over` made it of initialised bytes, from which nothing takes their values.
+        unsafe {
+            self.bytes.assume_init_mut()
+        }
     }
 }
 
@@ -164,8 +191,13 @@ mod tests {
     fn memory_that_was_there_is_overwritten() {
         let (mut memory, count) = ([9u8; 4], AtomicUsize::new(0));
         let (first, second) = Blank::over(&mut memory, &count).split_at(1);
-        first.copy_from(&[0]);
+        assert_eq!(first.initialised(), [9]);
         second.copy_from(&[1, 2, 3]);
-        assert_eq!((memory, count.into_inner()), ([0, 1, 2, 3], 4));
+        assert_eq!((memory, count.into_inner()), ([9, 1, 2, 3], 4));
+        let read = filled::<u8, ()>(3, |blank| {
+            assert_eq!(blank.initialised(), [0; 3]);
+            Ok(())
+        });
+        assert_eq!(read.unwrap().unwrap(), [0; 3]);
     }
 }

@@ -6,7 +6,6 @@ use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::io::zeroed;
 use crate::layout::{Layout, Transform};
 use crate::objects::OBJECT_GRAPH_KEY;
 use crate::shape::Shape;
@@ -166,6 +165,16 @@ impl Step {
     pub fn variable(&self) -> &VariableInfo {
         &self.info
     }
+
+    /// Carries out this step alone, as [`Filling::read`], on all cores.
+    ///
+    /// # Errors
+    /// As [`Filling::read`].
+    pub fn read<T: Element>(&self, checkpoint: &Bundle) -> Result<Vec<T>> {
+        let read = |_, reading: &Reading<'_>| reading.read_laid_out(&self.transform);
+        let values = checkpoint.read_each(&[&self.info], read)?;
+        Ok(values.into_iter().next().unwrap_or_default())
+    }
 }
 
 /// A step whose turn has come: see [`Plan::carry_out`].
@@ -200,12 +209,7 @@ impl Filling<'_> {
     /// # Errors
     /// As [`Reading::read`].
     pub fn read<T: Element>(&self) -> Result<Vec<T>> {
-        if self.step.transform.is_identity() {
-            return self.reading.read();
-        }
-        let mut values = zeroed(self.size()? / size_of::<T>());
-        self.read_into(bytemuck::cast_slice_mut(&mut values))?;
-        Ok(values)
+        self.reading.read_laid_out(&self.step.transform)
     }
 
     /// Reads the variable into `destination`, little-endian and in the layout of the model: one copy from the file, with
