@@ -28,6 +28,8 @@ Ratios are the peer's time over ours: 2 means that we take half the time. All ti
   memory of the variables, without the copy of each tensor that `VarMap::save` makes.
 - burnpack: the model through `BurnpackStore`, the optimizer by `to_record().save`, and back into the live ones. Against
   our `TfCheckpoints::save` and `restore_or_initialize`, with our fsync.
+- burnpack only looks at its files when it loads them, and reads a tensor when it is first used: the rows of Burn's
+  restore therefore end with one step of the optimizer, which uses all, for both.
 - raw loop: a save is fallocate and pwrite in pieces of 1 MiB from all cores into one file; a restore is pread likewise
   into new memory with `MADV_HUGEPAGE`.
 - memcpy: one thread copies all tensors of the state into memory that was touched before.

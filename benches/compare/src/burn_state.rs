@@ -77,11 +77,21 @@ impl BurnState {
         Ok(Answer::time(seconds, 0))
     }
 
-    pub(crate) fn restore(&mut self, directory: PathBuf) -> Result<Answer> {
+    /// Restores, and takes a step if that is to be timed, too: burnpack reads a tensor when it is first used.
+    pub(crate) fn restore(&mut self, directory: PathBuf, step: bool) -> Result<Answer> {
         let checkpoints = TfCheckpoints::new(directory);
-        let (seconds, _step) =
-            timed(|| Ok(checkpoints.restore_or_initialize(&mut self.model, &mut self.optimizer, &mut self.rate)?))?;
+        let (seconds, ()) = timed(|| {
+            checkpoints.restore_or_initialize(&mut self.model, &mut self.optimizer, &mut self.rate)?;
+            self.step_if(step)
+        })?;
         Ok(Answer::time(seconds, 0))
+    }
+
+    fn step_if(&mut self, wanted: bool) -> Result<()> {
+        match wanted {
+            true => self.step().map(drop),
+            false => Ok(()),
+        }
     }
 
     /// Into `directory`: the model through its store, the optimizer as its record.
@@ -95,12 +105,12 @@ impl BurnState {
         Ok(Answer::time(seconds, 0))
     }
 
-    pub(crate) fn load_burnpack(&mut self, directory: PathBuf) -> Result<Answer> {
+    pub(crate) fn load_burnpack(&mut self, directory: PathBuf, step: bool) -> Result<Answer> {
         let (model, optimizer) = (directory.join("model.bpk"), directory.join("optimizer.bpk"));
         let (seconds, ()) = timed(|| {
             self.model.load_from(&mut BurnpackStore::from_file(model))?;
             self.optimizer = self.optimizer.clone().load_record(OptimizerRecord::load(optimizer)?);
-            Ok(())
+            self.step_if(step)
         })?;
         Ok(Answer::time(seconds, 0))
     }

@@ -51,38 +51,99 @@ fn main() -> Result<()> {
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 enum Command {
     Forget,
-    FlatMake { count: usize, elements: usize },
-    FlatSave { path: PathBuf, synced: bool },
-    FlatRestore { path: PathBuf },
-    FlatCheck { path: PathBuf },
-    FlatOne { path: PathBuf, name: String },
-    FlatList { path: PathBuf },
-    RawWrite { path: PathBuf },
-    RawRead { path: PathBuf },
-    TransposeMake { path: PathBuf, edge: usize },
-    TransposeImport { path: PathBuf },
+    FlatMake {
+        count: usize,
+        elements: usize,
+    },
+    FlatSave {
+        path: PathBuf,
+        synced: bool,
+    },
+    FlatRestore {
+        path: PathBuf,
+    },
+    FlatCheck {
+        path: PathBuf,
+    },
+    FlatOne {
+        path: PathBuf,
+        name: String,
+    },
+    FlatList {
+        path: PathBuf,
+    },
+    RawWrite {
+        path: PathBuf,
+    },
+    RawRead {
+        path: PathBuf,
+    },
+    TransposeMake {
+        path: PathBuf,
+        edge: usize,
+    },
+    TransposeImport {
+        path: PathBuf,
+    },
     TransposeMemory,
     TransposeCandle,
-    CandleMake { size: Size },
-    CandleWeights { path: PathBuf },
-    CandleImport { path: PathBuf },
+    CandleMake {
+        size: Size,
+    },
+    CandleWeights {
+        path: PathBuf,
+    },
+    CandleImport {
+        path: PathBuf,
+    },
     CandleStep,
     CandleDigest,
-    CandleSave { path: PathBuf, synced: bool },
-    CandleRestore { path: PathBuf },
-    SafetensorsSave { path: PathBuf },
-    SafetensorsBorrowed { path: PathBuf },
-    SafetensorsLoad { path: PathBuf },
-    CandleBackground { path: PathBuf },
+    CandleSave {
+        path: PathBuf,
+        synced: bool,
+    },
+    CandleRestore {
+        path: PathBuf,
+    },
+    SafetensorsSave {
+        path: PathBuf,
+    },
+    SafetensorsBorrowed {
+        path: PathBuf,
+    },
+    SafetensorsLoad {
+        path: PathBuf,
+    },
+    CandleBackground {
+        path: PathBuf,
+    },
     CandleMemcpy,
-    BurnMake { path: PathBuf, size: Size },
-    BurnImport { path: PathBuf },
+    BurnMake {
+        path: PathBuf,
+        size: Size,
+    },
+    BurnImport {
+        path: PathBuf,
+    },
     BurnStep,
     BurnDigest,
-    BurnSave { path: PathBuf, synced: bool },
-    BurnRestore { path: PathBuf },
-    BurnpackSave { path: PathBuf },
-    BurnpackLoad { path: PathBuf },
+    BurnSave {
+        path: PathBuf,
+        synced: bool,
+    },
+    BurnRestore {
+        path: PathBuf,
+        #[serde(default)]
+        step: bool,
+    },
+    BurnpackSave {
+        path: PathBuf,
+    },
+    BurnpackLoad {
+        path: PathBuf,
+        #[serde(default)]
+        step: bool,
+    },
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -155,9 +216,9 @@ impl Bench {
             Command::BurnStep => self.burn()?.step(),
             Command::BurnDigest => self.burn()?.digest(),
             Command::BurnSave { path, synced } => self.burn()?.save(path, durability(synced)),
-            Command::BurnRestore { path } => self.burn()?.restore(path),
+            Command::BurnRestore { path, step } => self.burn()?.restore(path, step),
             Command::BurnpackSave { path } => self.burn()?.save_burnpack(path),
-            Command::BurnpackLoad { path } => self.burn()?.load_burnpack(path),
+            Command::BurnpackLoad { path, step } => self.burn()?.load_burnpack(path, step),
         }
     }
 

@@ -328,7 +328,7 @@ impl Shared {
     /// to be the last of an epoch, is replaced. Nothing is written once a later step is saved: Burn hands over an epoch
     /// on threads of its own, while the training goes on.
     pub(crate) fn commit(
-        self: &Arc<Self>,
+        &self,
         variables: Vec<Variable<'static>>,
         optimizer: impl FnOnce() -> OptimizerRecord + Send + 'static,
         scheduler: LrSchedulerRecord,
@@ -341,15 +341,11 @@ impl Shared {
             return Ok(None);
         }
         let again = state.last_saved == Some(position.global_step);
-        let (shared, schema) = (self.clone(), schema.clone());
+        // Clones, and never this itself: what is written in the background must not outlive who waits for it.
+        let (names, slots, schema) = (self.names.clone(), self.optimizer.clone(), schema.clone());
         let write = move |saver: &mut Saver| -> Result<Saved> {
             let mut variables = variables;
-            variables.extend(optimizer::variables(
-                optimizer(),
-                &schema,
-                &shared.names,
-                &shared.optimizer,
-            )?);
+            variables.extend(optimizer::variables(optimizer(), &schema, &names, &slots)?);
             variables.extend(rates);
             let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
             variables.push(Variable::scalar(EPOCH, signed(position.epoch as u64)));
@@ -364,10 +360,12 @@ impl Shared {
             self.tell(&Event::Saved(&saved));
             return Ok(Some(saved));
         };
-        let shared = self.clone();
+        let listener = self.listener.clone();
         let submitted = background.save_with(position.global_step, move |saver| {
             let saved = write(saver).map_err(into_core)?;
-            shared.tell(&Event::Saved(&saved));
+            if let Some(listener) = listener {
+                listener(&Event::Saved(&saved));
+            }
             Ok(saved)
         })?;
         let finished = background.finished()?.pop();

@@ -182,16 +182,16 @@ impl ModuleVisitor for SchemaVisitor {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let (dims, device) = (param.lazy_shape().to_vec(), param.lazy_device());
+        let device = param.lazy_device();
         // Only a probe shows what a record does to a square weight.
         let probe: [usize; D] = std::array::from_fn(|axis| axis + 1);
-        let saved = mapper_of(param.clone(), Tensor::zeros(probe, &device))
-            .2
-            .on_save(Tensor::<D>::zeros(probe, &device));
+        let (_, _, mapper) = mapper_of(param.clone(), Tensor::zeros(probe, &device));
+        let saved = mapper.on_save(Tensor::<D>::zeros(probe, &device));
         let turned = D == 2 && saved.dims() != probe;
-        let dtype = match param.is_initialized() {
-            true => param.val().dtype(),
-            false => device.settings().float_dtype.into(),
+        // A parameter without a value is not given one, but for the shape of one that will be turned around.
+        let (dtype, dims) = match param.is_initialized() || saved.dims() != probe {
+            true => (param.val().dtype(), param.val().dims().to_vec()),
+            false => (device.settings().float_dtype.into(), param.lazy_shape().to_vec()),
         };
         self.push(param.id, dtype, dims, turned);
     }

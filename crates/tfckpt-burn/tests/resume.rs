@@ -14,7 +14,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::{InferenceStep, LearningResult, RegressionOutput, SupervisedTraining, TrainOutput, TrainStep};
-use tfckpt::{Checkpoint, latest_checkpoint};
+use tfckpt::{Checkpoint, WhenBusy, latest_checkpoint};
 use tfckpt_burn::{Error, Event, TfCheckpoints};
 
 #[derive(Module, Debug)]
@@ -258,6 +258,7 @@ fn by_hand(
         tf.after_step(&net, &optimizer, &rates).unwrap();
     }
     tf.save(&net, &optimizer, &rates).unwrap();
+    tf.wait().unwrap();
     assert!(
         tf.save(&net, &optimizer, &rates).unwrap().is_none(),
         "a step is saved once"
@@ -285,6 +286,34 @@ fn a_loop_by_hand_goes_on_as_if_it_had_not_stopped() {
         assert_eq!(resumed, losses);
         assert_eq!(latest(parts.path()), latest(whole.path()));
     }
+}
+
+#[test]
+fn saving_in_the_background_saves_the_same() {
+    let background: fn(TfCheckpoints) -> TfCheckpoints =
+        |tf| tf.every_steps(1).max_to_keep(0).in_background(WhenBusy::Wait);
+    let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let adam = || AdamConfig::new().init();
+    let losses = by_hand(whole.path(), 9, adam(), |tf| tf.every_steps(1).max_to_keep(0));
+    let mut resumed = by_hand(parts.path(), 4, adam(), background);
+    resumed.extend(by_hand(parts.path(), 9, adam(), background));
+    assert_eq!(resumed, losses);
+    for step in 1..=9 {
+        for suffix in ["index", "data-00000-of-00001", "meta"] {
+            let name = format!("model.ckpt-{step}.{suffix}");
+            let read = |dir: &tempfile::TempDir| fs::read(dir.path().join(&name)).unwrap();
+            assert!(read(&whole) == read(&parts), "{name} differs");
+        }
+    }
+    // A learner, too, and whoever drops it waits for the last.
+    let dir = tempfile::tempdir().unwrap();
+    let tf = TfCheckpoints::new(dir.path())
+        .every_steps(2)
+        .in_background(WhenBusy::Skip);
+    let (_, result) = learner(dir.path(), 2, &tf);
+    assert!(result.error.is_none(), "{:?}", result.error);
+    drop(tf);
+    assert!(Checkpoint::open(dir.path()).unwrap().global_step().unwrap().is_some());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Module, ModuleT, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
-use tfckpt::Checkpoint;
+use tfckpt::{Checkpoint, WhenBusy};
 use tfckpt_candle::{Adam, AdamW, CheckpointedOptimizer, Error, Layers, ParamsAdam, Run, recording};
 
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -118,6 +118,32 @@ fn a_resumed_run_with_adam_equals_one_in_one_go_bit_for_bit() -> Result {
 #[test]
 fn a_resumed_run_with_adamw_equals_one_in_one_go_bit_for_bit() -> Result {
     resumes_exactly(|varmap| AdamW::new(varmap, Default::default()), 18 + 2 + 1 + 1)
+}
+
+#[test]
+fn saving_in_the_background_saves_the_same() -> Result {
+    for when_busy in [WhenBusy::Wait, WhenBusy::Replace] {
+        let (foreground, background) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        for (dir, in_background) in [(&foreground, false), (&background, true)] {
+            let (net, varmap, layers) = Net::new()?;
+            let mut optimizer = Adam::new(&varmap, ParamsAdam::default())?;
+            let mut run = Run::new(dir.path(), &varmap, &optimizer).layers(&layers).every_steps(4);
+            if in_background {
+                run = run.in_background(when_busy).memory_budget(1 << 20);
+            }
+            for step in run.restore_or_initialize()?..12 {
+                optimizer.backward_step(&net.loss(step)?)?;
+                run.after_step()?;
+            }
+            assert_eq!(run.directory(), dir.path());
+            let last = run.wait()?;
+            assert_eq!(last.is_some(), in_background);
+            assert!(run.save()?.is_none(), "step 12 is saved");
+        }
+        assert_eq!(everything(background.path())?, everything(foreground.path())?);
+        assert_eq!(Checkpoint::open(background.path())?.global_step()?, Some(12));
+    }
+    Ok(())
 }
 
 #[test]
