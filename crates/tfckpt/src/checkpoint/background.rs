@@ -96,8 +96,11 @@ struct State {
     failed: Option<Error>,
 }
 
+/// What a save does in the background.
+type Work = Box<dyn FnOnce(&mut Saver) -> Result<Saved> + Send>;
+
 struct Job {
-    work: Box<dyn FnOnce(&mut Saver) -> Result<Saved> + Send>,
+    work: Work,
     arena: Option<Arc<Arena>>,
     global_step: i64,
 }
@@ -349,10 +352,7 @@ impl State {
     /// Keeps the memory of a save for the next.
     fn give_back(&mut self, job: Job) {
         drop(job.work);
-        match job.arena.map(Arena::reclaim) {
-            Some(Some(arena)) => self.free.push(arena),
-            Some(None) | None => {}
-        }
+        self.free.extend(job.arena.and_then(Arena::reclaim));
     }
 }
 
