@@ -126,6 +126,16 @@ mod candle_loop {
     }
 }
 
+mod background {
+    use tfckpt::WhenBusy;
+    use tfckpt_candle::Run;
+
+    fn after(run: Run) {
+        let run = run.in_background(WhenBusy::Wait); // the same for TfCheckpoints of Burn
+        drop(run);
+    }
+}
+
 mod import {
     use candle_core::{DType, Device};
     use candle_nn::VarBuilder;

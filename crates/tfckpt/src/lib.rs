@@ -20,9 +20,11 @@
 //! ```
 //!
 //! # The data path
-//! Reading: [`Checkpoint::open`] reads and checks the whole index; each variable is then read on its own, straight
-//! into its destination, and hashed on the way. Writing: each variable streams once through its checksum into the
-//! data file; data and index appear under their names only when they are whole, the index last.
+//! Reading: [`Checkpoint::open`] reads and checks the whole index; variables are then read on all cores, one by one or
+//! [many at once](Bundle::read_each), straight into their destinations, and hashed and laid out on the way. Writing: each
+//! variable has its place before the first byte is written, so that all cores write at once, each byte hashed while it
+//! is in the cache; data and index appear under their names only when they are whole, the index last.
+//! [`BackgroundSaver`] does so while a training goes on, for which it copies the state once.
 //!
 //! Nothing that comes from a file makes this crate panic, overflow, or allocate more than the file can justify; see
 //! [`Limits`].
