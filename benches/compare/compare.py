@@ -299,16 +299,23 @@ class Comparison:
             ours=self.saving(self.ours, "candle_save", "save", synced=False),
             varmap=self.saving(self.ours, "safetensors_save", "save", "state.safetensors"),
             borrowed=self.saving(self.ours, "safetensors_borrowed", "save", "state.safetensors"),
+            untransposed=self.saving(self.ours, "candle_save", "save", synced=False, identity=True),
         )
         self.row("f", "Candle save, against VarMap::save", SAFETENSORS, saved["ours"], saved["varmap"], 1.0)
         self.row("f", "Candle save, against serialize_to_file of borrowed memory", SAFETENSORS,
                  saved["ours"], saved["borrowed"], 1.0)
+        self.row("f", "Candle save in Candle's own layouts, as theirs, against serialize_to_file", SAFETENSORS,
+                 saved["untransposed"], saved["borrowed"])
         restored = self.times(
             "Candle restore",
-            ours=self.reading(self.ours, "candle_restore", prefix),
+            ours=self.reading(self.ours, "candle_restore", prefix, one_pass=True),
+            verified=self.reading(self.ours, "candle_restore", prefix),
             varmap=self.reading(self.ours, "safetensors_load", file),
         )
-        self.row("f", "Candle restore, against VarMap::load", SAFETENSORS, restored["ours"], restored["varmap"], 1.0)
+        self.row("f", "Candle restore in one pass, against VarMap::load", SAFETENSORS,
+                 restored["ours"], restored["varmap"], 1.0)
+        self.row("f", "Candle restore, verified before anything is changed, against VarMap::load", SAFETENSORS,
+                 restored["verified"], restored["varmap"])
 
     def f_burn(self):
         ours, theirs = self.place("ours"), self.place("theirs")

@@ -26,6 +26,8 @@ Ratios are the peer's time over ours: 2 means that we take half the time. All ti
   (e) are `tf.train.load_checkpoint` with `get_tensor` and `get_variable_to_shape_map`.
 - safetensors: weights and both moments in one `VarMap`, by its `save` and `load`; and by `serialize_to_file` from the
   memory of the variables, without the copy of each tensor that `VarMap::save` makes.
+- Ours from and into Candle are in TensorFlow's layout: kernels and their moments, 1.0 of 1.3 GB, are transposed on the
+  way, which safetensors does not have to do; one row leaves them as they are.
 - burnpack: the model through `BurnpackStore`, the optimizer by `to_record().save`, and back into the live ones. Against
   our `TfCheckpoints::save` and `restore_or_initialize`, with our fsync.
 - burnpack only looks at its files when it loads them, and reads a tensor when it is first used: the rows of Burn's

@@ -134,17 +134,27 @@ impl CandleState {
         Ok(self.adam.step()?)
     }
 
-    pub(crate) fn save(&self, directory: PathBuf, durability: Durability) -> Result<Answer> {
+    /// `identity`: under Candle's own names and in its own layouts, as safetensors stores it; otherwise in TensorFlow's,
+    /// for which kernels and their moments are transposed.
+    pub(crate) fn save(&self, directory: PathBuf, durability: Durability, identity: bool) -> Result<Answer> {
         // A new run for each save: one that has saved this step already would not do it again.
+        let names = if identity {
+            NameMap::identity()
+        } else {
+            NameMap::keras()
+        };
         let mut run = Run::new(directory, &self.weights, &self.adam)
             .layers(&self.layers)
+            .names(names)
             .saver(|saver| saver.durability(durability));
         let (seconds, _saved) = timed(|| Ok(run.save()?))?;
         Ok(Answer::time(seconds, self.bytes()))
     }
 
-    pub(crate) fn restore(&self, prefix: PathBuf) -> Result<Answer> {
-        let mut run = Run::new("", &self.weights, &self.adam).layers(&self.layers);
+    pub(crate) fn restore(&self, prefix: PathBuf, verify_first: bool) -> Result<Answer> {
+        let mut run = Run::new("", &self.weights, &self.adam)
+            .layers(&self.layers)
+            .verify_first(verify_first);
         let (seconds, _report) = timed(|| Ok(run.restore(&Checkpoint::open(prefix)?)?))?;
         Ok(Answer::time(seconds, self.bytes()))
     }

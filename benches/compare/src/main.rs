@@ -101,9 +101,13 @@ enum Command {
     CandleSave {
         path: PathBuf,
         synced: bool,
+        #[serde(default)]
+        identity: bool,
     },
     CandleRestore {
         path: PathBuf,
+        #[serde(default)]
+        one_pass: bool,
     },
     SafetensorsSave {
         path: PathBuf,
@@ -201,8 +205,8 @@ impl Bench {
             Command::CandleImport { path } => self.candle()?.import(path),
             Command::CandleStep => self.candle()?.step(),
             Command::CandleDigest => self.candle()?.digest(),
-            Command::CandleSave { path, synced } => self.candle()?.save(path, durability(synced)),
-            Command::CandleRestore { path } => self.candle()?.restore(path),
+            Command::CandleSave { path, synced, identity } => self.candle()?.save(path, durability(synced), identity),
+            Command::CandleRestore { path, one_pass } => self.candle()?.restore(path, !one_pass),
             Command::SafetensorsSave { path } => self.candle()?.save_safetensors(path),
             Command::SafetensorsBorrowed { path } => self.candle()?.save_safetensors_borrowed(path),
             Command::SafetensorsLoad { path } => self.candle()?.load_safetensors(path),

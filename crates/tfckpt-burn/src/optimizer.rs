@@ -4,7 +4,7 @@
 //! the Adam family become TensorFlow's own slots; whatever other optimizers have is kept under `VARIABLE/optimizer/`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::burn_pack::{self, Reader, Scalar, Tensor, Writer};
@@ -158,7 +158,8 @@ pub(crate) fn load(
             .fold(writer, |writer, (id, path)| writer.with_metadata(&id.to_string(), path))
     };
     // Burn leaves out what it cannot rebuild, without a word. A record of single elements shows what that is.
-    let (samples, tensors) = wanted.tensors(checkpoint)?;
+    let failure = Failure::default();
+    let (samples, tensors) = wanted.tensors(checkpoint, &failure)?;
     let count = samples.len();
     let sample = optimizer.clone().load_record(into_record(write(samples))?);
     let kept = sample.to_record().len();
@@ -168,8 +169,15 @@ pub(crate) fn load(
             reason: format!("Burn took {kept} of {count} tensors; the checkpoint is that of another optimizer"),
         });
     }
-    Ok(optimizer.load_record(into_record(write(tensors))?))
+    let record = into_record(write(tensors)).map_err(|error| {
+        let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or(error, Error::from)
+    });
+    Ok(optimizer.load_record(record?))
 }
+
+/// Why a tensor could not be read.
+type Failure = Arc<Mutex<Option<tfckpt::Error>>>;
 
 /// A record in memory. (`Writer::into_bytes` makes a second copy of it.)
 fn into_record(writer: Writer) -> Result<OptimizerRecord> {
@@ -242,10 +250,9 @@ impl Wanted {
     }
 
     /// The tensors of a record, each read when its turn comes to be written; and the same with one element each.
-    fn tensors(self, checkpoint: &Arc<Checkpoint>) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+    /// An error of reading is left in `failure`: Burn hands on no more than its text.
+    fn tensors(self, checkpoint: &Arc<Checkpoint>, failure: &Failure) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let plan = Plan::new(checkpoint, &self.targets)?;
-        // A damaged file is found out before anything is made of it.
-        plan.verify(checkpoint)?;
         let (mut samples, mut tensors) = (Vec::new(), Vec::new());
         for step in plan.steps() {
             let wanted = self.keys.get(step.target()).zip(self.targets.get(step.target()));
@@ -262,10 +269,14 @@ impl Wanted {
                 Some(*id),
                 one,
             ));
-            let (checkpoint, step) = (checkpoint.clone(), step.clone());
+            let (checkpoint, step, failure) = (checkpoint.clone(), step.clone(), failure.clone());
             let read = move || {
                 let read = module::read_step(&checkpoint, &step);
-                read.map_err(|error| burn_pack::Error::IoError(error.to_string()))
+                read.map_err(|error| {
+                    let text = error.to_string();
+                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    burn_pack::Error::IoError(text)
+                })
             };
             tensors.push(Tensor::deferred(
                 key.clone(),

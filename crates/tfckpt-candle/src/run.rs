@@ -93,6 +93,13 @@ impl Run {
         self
     }
 
+    /// Whether a checkpoint is verified before anything is changed; see [`Variables::verify_first`]. Default: true.
+    #[must_use]
+    pub fn verify_first(mut self, verify: bool) -> Self {
+        self.variables = self.variables.verify_first(verify);
+        self
+    }
+
     /// How many checkpoints to keep; 0 keeps all. Default: 5.
     #[must_use]
     pub fn max_to_keep(mut self, count: usize) -> Self {
@@ -205,7 +212,7 @@ impl Run {
             .copied()
             .collect();
         entries.retain(|entry| !absent.iter().any(|counter| counter.name == entry.path));
-        let report = entries::restore(&entries, checkpoint)?;
+        let report = entries::restore(&entries, checkpoint, self.variables.verify_first)?;
         for counter in absent {
             counter
                 .value

@@ -43,6 +43,7 @@ pub struct Variables {
     varmap: VarMap,
     layers: Layers,
     names: NameMap,
+    pub(crate) verify_first: bool,
 }
 
 impl Variables {
@@ -52,6 +53,7 @@ impl Variables {
             varmap: varmap.clone(),
             layers: Layers::default(),
             names: NameMap::default(),
+            verify_first: true,
         }
     }
 
@@ -70,6 +72,15 @@ impl Variables {
         self
     }
 
+    /// Whether a checkpoint is verified before the first variable is changed. Default: true, and then it is read twice.
+    /// Without, checksums are compared all the same while variables are filled, in one pass; a damaged file is found out
+    /// when some are filled already: for a run that then ends anyway.
+    #[must_use]
+    pub fn verify_first(mut self, verify: bool) -> Self {
+        self.verify_first = verify;
+        self
+    }
+
     /// The variables as [`Saver::save`](tfckpt::Saver::save) takes them, sorted by path. Nothing is copied here: the
     /// bytes are taken from the live variables while they are written, those of one transposed variable at a time.
     ///
@@ -84,7 +95,7 @@ impl Variables {
     /// Values that a model derived from variables when it was built, such as a transposed copy, stay as they were.
     ///
     /// The checkpoint is read twice, once to verify and once to fill, so that a damaged file leaves the model as it
-    /// was.
+    /// was; see [`verify_first`](Self::verify_first).
     ///
     /// # Errors
     /// [`Error::UnknownLayers`], [`Error::UnsupportedDtype`]; [`tfckpt::Error::Mismatch`] with all variables that
@@ -92,7 +103,7 @@ impl Variables {
     /// [`Bundle::verify`](tfckpt::Bundle::verify). The model is then as it was. Only a
     /// disk that fails between the two readings leaves it half restored.
     pub fn restore(&self, checkpoint: &Checkpoint) -> Result<LoadReport> {
-        entries::restore(&self.entries()?, checkpoint)
+        entries::restore(&self.entries()?, checkpoint, self.verify_first)
     }
 
     /// All variables, sorted by path.

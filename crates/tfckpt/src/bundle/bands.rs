@@ -1,17 +1,107 @@
 //! Variables brought into another layout while they are read: no more than a band of each is in memory at a time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Barrier, Mutex, OnceLock, PoisonError, RwLock};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
 
-use super::VariableInfo;
-use super::parallel::threads_for;
+use super::parallel::{self, threads_for};
 use super::source::Raw;
+use super::{CHUNK, VariableInfo};
 use crate::bytes::Crc;
 use crate::error::{Error, Result};
 use crate::io::Blank;
-use crate::layout::{Moving, pieces};
+use crate::layout::Moving;
 use crate::parallel::Slots;
+
+/// The most bytes that a thread reads before they are moved.
+const BAND: usize = 4 << 20;
+
+/// Memory of bands. It is kept from variable to variable: touching it for the first time takes longer than reading into
+/// it.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
+
+impl Pool {
+    fn take(&self) -> Vec<u8> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default()
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+/// Where threads wait for each other. They do so for less time than it takes to put one to sleep and to wake it up.
+struct Meeting {
+    threads: usize,
+    arrivals: AtomicUsize,
+}
+
+impl Meeting {
+    fn new(threads: usize) -> Self {
+        let arrivals = AtomicUsize::new(0);
+        Meeting { threads, arrivals }
+    }
+
+    /// Returns when all have come. Whatever each has done before, all see afterwards.
+    fn wait(&self) {
+        let round = self.arrivals.fetch_add(1, Ordering::AcqRel) / self.threads;
+        let mut turns = 0u32;
+        while self.arrivals.load(Ordering::Acquire) / self.threads == round {
+            turns += 1;
+            match turns % 1024 {
+                // The others may need this core.
+                0 => thread::yield_now(),
+                _ => std::hint::spin_loop(),
+            }
+        }
+    }
+}
+
+/// Some bytes of a variable, in a buffer that may be longer.
+#[derive(Debug, Default)]
+struct Band {
+    buffer: Vec<u8>,
+    place: Range<usize>,
+}
+
+impl Band {
+    /// Reads and hashes what lies at `place` of the variable.
+    fn read(&mut self, raw: &dyn Raw, info: &VariableInfo, place: Range<usize>) -> Result<Crc> {
+        if self.buffer.len() < place.len() {
+            self.buffer.resize(place.len(), 0);
+        }
+        let bytes = self.buffer.get_mut(..place.len()).unwrap_or_default();
+        let mut crc = Crc::default();
+        let mut offset = info.offset() + place.start as u64;
+        // Small enough to be in the cache when it is hashed.
+        for chunk in bytes.chunks_mut(CHUNK) {
+            raw.read_at(info, chunk, offset)?;
+            crc.extend(chunk);
+            raw.to_little(info, chunk);
+            offset += chunk.len() as u64;
+        }
+        self.place = place;
+        Ok(crc)
+    }
+
+    fn copy_to(&self, moving: &Moving, to: usize, part: &mut [u8]) {
+        let bytes = self.buffer.get(..self.place.len()).unwrap_or_default();
+        moving.copy(self.place.start, bytes, to, part);
+    }
+}
+
+/// What each thread reads at a time: equal pieces, of a few bands.
+fn pieces(len: usize, threads: usize, unit: usize) -> Vec<Range<usize>> {
+    let most = (BAND / unit.max(1)).max(1) * unit.max(1);
+    let rounds = len.div_ceil(most * threads.max(1)).max(1);
+    parallel::parts(len, rounds * threads, unit.max(1))
+}
 
 /// Fills `destination` with the elements of a variable, moved. The lengths are equal.
 pub(super) fn read(
@@ -20,6 +110,7 @@ pub(super) fn read(
     moving: &Moving,
     destination: Blank<'_>,
     threads: usize,
+    pool: &Pool,
 ) -> Result<()> {
     let (unit, len) = (moving.result_unit(), destination.len());
     let threads = threads_for(len, threads).min(len / unit.max(1)).max(1);
@@ -32,11 +123,11 @@ pub(super) fn read(
     });
     let parts: Slots<(usize, Blank<'_>)> = Slots::new(parts);
     if parts.len() > 1
-        && let Some(result) = by_several(raw, info, moving, len, &parts)
+        && let Some(result) = by_several(raw, info, moving, len, &parts, pool)
     {
         return result;
     }
-    by_one(raw, info, moving, len, &parts)
+    by_one(raw, info, moving, len, &parts, pool)
 }
 
 fn by_one(
@@ -45,19 +136,24 @@ fn by_one(
     moving: &Moving,
     len: usize,
     parts: &Slots<(usize, Blank<'_>)>,
+    pool: &Pool,
 ) -> Result<()> {
     let parts = (0..parts.len()).filter_map(|number| parts.take(number));
     let mut parts: Vec<(usize, &mut [u8])> = parts.map(|(to, part)| (to, part.initialised())).collect();
-    let (mut crc, mut buffer) = (Crc::default(), Vec::new());
-    for piece in pieces(len, moving.source_unit()) {
-        buffer.resize(piece.len(), 0);
-        raw.read_at(info, &mut buffer, info.offset() + piece.start as u64)?;
-        crc.extend(&buffer);
-        raw.to_little(info, &mut buffer);
+    let mut crc = Crc::default();
+    let mut band = Band {
+        buffer: pool.take(),
+        place: 0..0,
+    };
+    // Those of one thread stay in its cache.
+    for piece in crate::layout::pieces(len, moving.source_unit()) {
+        let hashed = band.read(raw, info, piece.clone())?;
+        crc = crc.followed_by(hashed, piece.len());
         for (to, part) in &mut parts {
-            moving.copy(piece.start, &buffer, *to, part);
+            band.copy_to(moving, *to, part);
         }
     }
+    pool.give(band.buffer);
     raw.check(info, crc)
 }
 
@@ -69,28 +165,30 @@ fn by_several(
     moving: &Moving,
     len: usize,
     parts: &Slots<(usize, Blank<'_>)>,
+    pool: &Pool,
 ) -> Option<Result<()>> {
     let threads = parts.len();
-    let pieces: Vec<_> = pieces(len, moving.source_unit()).collect();
-    let band: Vec<RwLock<(usize, Vec<u8>)>> = (0..threads).map(|_| RwLock::default()).collect();
-    let (barrier, failed) = (Barrier::new(threads), AtomicBool::new(false));
+    let pieces = pieces(len, threads, moving.source_unit());
+    let new_band = |_| {
+        RwLock::new(Band {
+            buffer: pool.take(),
+            place: 0..0,
+        })
+    };
+    let bands: Vec<RwLock<Band>> = (0..threads).map(new_band).collect();
+    let (barrier, failed) = (Meeting::new(threads), AtomicBool::new(false));
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let crcs: Vec<Mutex<Vec<(Crc, usize)>>> = (0..threads).map(|_| Mutex::default()).collect();
 
     let read_piece = |thread: usize, number: usize| -> Result<()> {
-        let (Some(slot), Some(hashed)) = (band.get(thread), crcs.get(thread)) else {
+        let (Some(band), Some(hashed)) = (bands.get(thread), crcs.get(thread)) else {
             return Ok(());
         };
-        let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
-        let (start, buffer) = &mut *slot;
         let piece = pieces.get(number).cloned().unwrap_or_default();
-        *start = piece.start;
-        buffer.resize(piece.len(), 0);
-        raw.read_at(info, buffer, info.offset() + piece.start as u64)?;
-        let crc = Crc::of(buffer);
-        let mut hashed = hashed.lock().unwrap_or_else(PoisonError::into_inner);
-        hashed.push((crc, piece.len()));
-        raw.to_little(info, buffer);
+        let len = piece.len();
+        let mut band = band.write().unwrap_or_else(PoisonError::into_inner);
+        let crc = band.read(raw, info, piece)?;
+        hashed.lock().unwrap_or_else(PoisonError::into_inner).push((crc, len));
         Ok(())
     };
     let work = |thread: usize| {
@@ -107,9 +205,9 @@ fn by_several(
             if failed.load(Ordering::Relaxed) {
                 break;
             }
-            for slot in &band {
-                let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
-                moving.copy(slot.0, &slot.1, to, part);
+            for band in &bands {
+                let band = band.read().unwrap_or_else(PoisonError::into_inner);
+                band.copy_to(moving, to, part);
             }
             barrier.wait();
         }
@@ -133,6 +231,9 @@ fn by_several(
         }
         all
     });
+    for band in bands {
+        pool.give(band.into_inner().unwrap_or_else(PoisonError::into_inner).buffer);
+    }
     if !all {
         return None;
     }

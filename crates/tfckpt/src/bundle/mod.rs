@@ -40,6 +40,9 @@ pub(crate) use snapshot::Arena;
 pub(crate) use v1::matches;
 pub use writer::{BundleWriter, Written};
 
+/// Bytes that are read and hashed in one go: they stay in the CPU's cache in between.
+const CHUNK: usize = 256 * 1024;
+
 /// The name of a prefix's index file.
 pub(crate) fn index_name(prefix: &str) -> String {
     format!("{prefix}.index")

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::parallel::{Slots, for_each};
 
 /// A thread is worth its start for this many bytes.
-const PART: usize = 1 << 20;
+const PART: usize = 2 << 20;
 
 /// How many threads share the work on so many bytes.
 pub(super) fn threads_for(len: usize, threads: usize) -> usize {

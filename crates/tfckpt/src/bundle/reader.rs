@@ -34,6 +34,7 @@ pub struct Bundle {
     /// Entries that cannot be true, sorted by key.
     faults: Vec<Fault>,
     source: Box<dyn Source>,
+    bands: bands::Pool,
     names: Option<Arc<dyn Names>>,
 }
 
@@ -98,6 +99,7 @@ impl Bundle {
             variables: opened.variables,
             faults: opened.faults,
             source: opened.source,
+            bands: bands::Pool::default(),
             names: None,
         })
     }
@@ -274,7 +276,7 @@ impl Bundle {
     }
 
     /// Fills `destination` with the bytes of a variable, as [`read_bytes`](Self::read_bytes) gives them: one copy,
-    /// straight from the file, hashed on the way, on all cores from 2 MiB on. Slices of whole rows are read straight to
+    /// straight from the file, hashed on the way, on all cores from 4 MiB on. Slices of whole rows are read straight to
     /// their places, too.
     ///
     /// # Errors
@@ -434,7 +436,7 @@ impl Bundle {
             }
             (None, Some(raw)) => {
                 self.source.file_len(info)?;
-                bands::read(raw, info, moving, destination, threads)
+                bands::read(raw, info, moving, destination, threads, &self.bands)
             }
             (None, None) => {
                 let mut stored = zeroed::<u8>(destination.len());

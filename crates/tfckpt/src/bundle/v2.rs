@@ -9,7 +9,7 @@ use super::header::{Header, over_limit, read_index};
 use super::parallel;
 use super::payload::{PayloadFault, Strings, StringsLayout, check_variants, parse_strings};
 use super::source::{Fault, Opened, Raw, Source};
-use super::{Endianness, Format, index_name, shard_name};
+use super::{CHUNK, Endianness, Format, index_name, shard_name};
 use crate::bytes::{Crc, endian, slice_key};
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result, TableError};
@@ -17,9 +17,6 @@ use crate::io::{Blank, ReadAt, Storage};
 use crate::limits::Limits;
 use crate::slice::Slice;
 use crate::table::Table;
-
-/// Bytes that are read and hashed in one go: they stay in the CPU's cache in between.
-const CHUNK: usize = 256 * 1024;
 
 /// Reads and checks the index of `prefix`. No data file is opened.
 pub(super) fn open(storage: Arc<dyn Storage>, prefix: &str, limits: &Limits) -> Result<Opened> {
