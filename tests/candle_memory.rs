@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarMap;
 use peak_alloc::PeakAlloc;
 use tfckpt::map::NameMap;
-use tfckpt::{Checkpoint, Saver};
+use tfckpt::{Checkpoint, Limits, Saver};
 use tfckpt_candle::{Variables, recording, var_builder};
 
 #[global_allocator]
@@ -25,6 +25,8 @@ fn peak_of<T>(work: impl FnOnce() -> T) -> (usize, T) {
 #[test]
 fn saving_copies_nothing_and_restoring_one_transposed_tensor_at_most() {
     let dir = tempfile::tempdir().unwrap();
+    // Each has its own buffers.
+    let two_threads = Limits::default().with_threads(2);
     let varmap = VarMap::new();
     let (vb, layers) = recording(&varmap, DType::F32, &Device::Cpu);
     // 8 tables of 4 MiB, which are stored as they are, and 4 kernels of 4 MiB, which are transposed.
@@ -33,9 +35,14 @@ fn saving_copies_nothing_and_restoring_one_transposed_tensor_at_most() {
     }
     let variables = Variables::new(&varmap).layers(&layers);
     let (tables, other) = (dir.path().join("tables"), dir.path().join("kernels"));
-    let (peak, _) = peak_of(|| Saver::new(&tables).save(variables.to_save().unwrap(), 1).unwrap());
+    let (peak, _) = peak_of(|| {
+        Saver::new(&tables)
+            .threads(2)
+            .save(variables.to_save().unwrap(), 1)
+            .unwrap()
+    });
     assert!(peak < 2, "saving 32 MiB that keep their layout took {peak} MiB");
-    let checkpoint = Checkpoint::open(&tables).unwrap();
+    let checkpoint = Checkpoint::open_with(&tables, &two_threads).unwrap();
     let (peak, _) = peak_of(|| variables.restore(&checkpoint).unwrap());
     assert!(peak < 2, "restoring 32 MiB that keep their layout took {peak} MiB");
 
@@ -45,9 +52,14 @@ fn saving_copies_nothing_and_restoring_one_transposed_tensor_at_most() {
         candle_nn::linear_no_bias(1024, 1024, vb.pp(format!("fc{i}"))).unwrap();
     }
     let variables = Variables::new(&varmap).layers(&layers);
-    let (peak, _) = peak_of(|| Saver::new(&other).save(variables.to_save().unwrap(), 1).unwrap());
+    let (peak, _) = peak_of(|| {
+        Saver::new(&other)
+            .threads(2)
+            .save(variables.to_save().unwrap(), 1)
+            .unwrap()
+    });
     assert!(peak <= 2, "saving 16 MiB that are transposed took {peak} MiB");
-    let checkpoint = Checkpoint::open(&other).unwrap();
+    let checkpoint = Checkpoint::open_with(&other, &two_threads).unwrap();
     let (peak, _) = peak_of(|| variables.restore(&checkpoint).unwrap());
     assert!(peak < 4 + 2, "restoring 16 MiB that are transposed took {peak} MiB");
 

@@ -1,7 +1,7 @@
 //! Saving streams, restoring copies once: measured with a counting allocator.
 
 use peak_alloc::PeakAlloc;
-use tfckpt::{Checkpoint, DType, Saver, Variable};
+use tfckpt::{Checkpoint, DType, Limits, Saver, Variable};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -48,7 +48,7 @@ fn saving_needs_one_tensor_and_restoring_needs_one_copy() {
     let (peak, _) = peak_of(|| Saver::new(dir.path()).save(variables, 2).unwrap());
     assert!(peak <= 4 * MIB, "saving borrowed memory took {} MiB", peak / MIB);
 
-    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let checkpoint = Checkpoint::open_with(dir.path(), &Limits::default().with_threads(2)).unwrap();
     let (peak, values) = peak_of(|| checkpoint.read::<f32>("a").unwrap());
     assert_eq!(values.len(), largest / 4);
     assert!(peak <= largest + MIB, "reading 32 MiB took {} MiB", peak / MIB);

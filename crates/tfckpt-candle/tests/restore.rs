@@ -87,6 +87,26 @@ fn one_flipped_byte_in_the_last_variable_keeps_the_first_from_being_restored() -
 }
 
 #[test]
+fn a_restore_in_one_pass_compares_checksums_too() -> Result {
+    let dir = tempfile::tempdir()?;
+    let (expected, saved) = model(2.0)?;
+    Saver::new(dir.path()).save(saved.to_save()?, 1)?;
+    let (varmap, variables) = model(1.0)?;
+    let variables = variables.verify_first(false);
+    variables.restore(&Checkpoint::open(dir.path())?)?;
+    assert_eq!(bits(&varmap)?, bits(&expected)?);
+
+    let data = dir.path().join("model.ckpt-1.data-00000-of-00001");
+    let mut bytes = std::fs::read(&data)?;
+    bytes[0] ^= 1;
+    std::fs::write(&data, bytes)?;
+    let error = variables.restore(&Checkpoint::open(dir.path())?).unwrap_err();
+    let is_checksum = matches!(error, Error::Checkpoint(tfckpt::Error::Checksum { .. }));
+    assert!(is_checksum, "{error}");
+    Ok(())
+}
+
+#[test]
 fn a_truncated_data_file_restores_nothing() -> Result {
     let dir = tempfile::tempdir()?;
     let saved = Saver::new(dir.path()).save(model(2.0)?.1.to_save()?, 1)?;
