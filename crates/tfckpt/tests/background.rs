@@ -7,9 +7,13 @@ use std::time::Duration;
 use tfckpt::map::Layout;
 use tfckpt::{BackgroundSaver, Checkpoint, DType, Error, Saver, Sink, Submitted, Variable, WhenBusy};
 
-/// A variable whose writing waits until it is let go.
-fn gated(gate: mpsc::Receiver<()>) -> impl FnOnce(&mut Saver) -> tfckpt::Result<tfckpt::Saved> + Send + 'static {
+/// A save that tells when it has begun, and waits until it is let go.
+fn gated(
+    begun: mpsc::Sender<()>,
+    gate: mpsc::Receiver<()>,
+) -> impl FnOnce(&mut Saver) -> tfckpt::Result<tfckpt::Saved> + Send + 'static {
     move |saver| {
+        let _ = begun.send(());
         // Also when the other end is gone.
         let _ = gate.recv();
         saver.save([Variable::new("x", [1], &[1.0f32])], 1)
@@ -74,10 +78,9 @@ fn a_second_save_waits_is_left_out_or_takes_the_place_of_the_next() {
     for choice in [WhenBusy::Wait, WhenBusy::Skip, WhenBusy::Replace] {
         let dir = tempfile::tempdir().unwrap();
         let mut saver = BackgroundSaver::new(Saver::new(dir.path()).max_to_keep(0)).when_busy(choice);
-        let (open, gate) = mpsc::channel();
-        saver.save_with(1, gated(gate)).unwrap();
-        // It is taken up, and waits.
-        thread::sleep(Duration::from_millis(50));
+        let ((open, gate), (begun, has_begun)) = (mpsc::channel(), mpsc::channel());
+        saver.save_with(1, gated(begun, gate)).unwrap();
+        has_begun.recv().unwrap();
         let opener = match choice {
             WhenBusy::Wait => Some(thread::spawn(move || {
                 thread::sleep(Duration::from_millis(200));
