@@ -17,6 +17,7 @@ mod header;
 mod index;
 mod jobs;
 mod join;
+mod laid_out;
 mod parallel;
 mod payload;
 mod reader;

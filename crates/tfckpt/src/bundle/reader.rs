@@ -13,7 +13,6 @@ use crate::bytes::{Crc, endian};
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result};
 use crate::io::{Blank, Storage, filled, zeroed};
-use crate::layout::{Moving, Transform};
 use crate::limits::Limits;
 use crate::slice::Slice;
 use crate::suggest::nearest;
@@ -34,7 +33,7 @@ pub struct Bundle {
     /// Entries that cannot be true, sorted by key.
     faults: Vec<Fault>,
     source: Box<dyn Source>,
-    bands: bands::Pool,
+    pub(super) bands: bands::Pool,
     names: Option<Arc<dyn Names>>,
 }
 
@@ -335,7 +334,7 @@ impl Bundle {
     }
 
     /// The number of elements of a new vector for a variable.
-    fn new_len<T: Element>(&self, info: &VariableInfo, window: Option<(&dyn Raw, &[u8])>) -> Result<usize> {
+    pub(super) fn new_len<T: Element>(&self, info: &VariableInfo, window: Option<(&dyn Raw, &[u8])>) -> Result<usize> {
         let size = match window {
             Some((_, bytes)) => bytes.len(),
             None => self.checked_size(info)?,
@@ -348,103 +347,6 @@ impl Bundle {
             )));
         }
         Ok(size / size_of::<T>())
-    }
-
-    /// Fills `destination` with the elements of a variable in the layout that `transform` gives them, little-endian.
-    /// They are moved while they are read, a band of 1 MiB for each core at a time; only a variable that is partitioned
-    /// or stored in the V1 format exists once more on the way.
-    ///
-    /// # Errors
-    /// As [`read_into`](Self::read_into), and [`Error::InvalidArgument`] if the transform was made for another shape.
-    pub fn read_laid_out_into(&self, info: &VariableInfo, transform: &Transform, destination: &mut [u8]) -> Result<()> {
-        self.read_laid_out_by(info, transform, destination, None, self.limits.threads())
-    }
-
-    pub(super) fn read_laid_out_by(
-        &self,
-        info: &VariableInfo,
-        transform: &Transform,
-        destination: &mut [u8],
-        window: Option<(&dyn Raw, &[u8])>,
-        threads: usize,
-    ) -> Result<()> {
-        self.check_len(info, destination.len())?;
-        let read = AtomicUsize::new(0);
-        match self.moving(info, transform)? {
-            Some(moving) => self.read_moved(info, &moving, Blank::over(destination, &read), window, threads),
-            None => self.read_into_by(info, destination, threads),
-        }
-    }
-
-    /// The elements of a variable in the layout that `transform` gives them, as
-    /// [`read_laid_out_into`](Self::read_laid_out_into), in a new vector.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read), and [`Error::InvalidArgument`] if the transform was made for another shape.
-    pub fn read_laid_out<T: Element>(&self, name: impl AsRef<[u8]>, transform: &Transform) -> Result<Vec<T>> {
-        let info = self.variable(name)?;
-        self.check_dtype::<T>(info)?;
-        let mut values: Vec<T> = self.read_laid_out_new(info, transform, None, self.limits.threads())?;
-        endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
-        Ok(values)
-    }
-
-    /// As [`read_new`](Self::read_new), in the layout that `transform` gives.
-    pub(super) fn read_laid_out_new<T: Element>(
-        &self,
-        info: &VariableInfo,
-        transform: &Transform,
-        window: Option<(&dyn Raw, &[u8])>,
-        threads: usize,
-    ) -> Result<Vec<T>> {
-        let Some(moving) = self.moving(info, transform)? else {
-            return self.read_new(info, window, threads);
-        };
-        let len = self.new_len::<T>(info, window)?;
-        let filled = filled(len, |blank| self.read_moved(info, &moving, blank, window, threads));
-        filled?.ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
-    }
-
-    /// What moves the elements of a variable; `None` if they stay.
-    fn moving(&self, info: &VariableInfo, transform: &Transform) -> Result<Option<Moving>> {
-        let len = usize::try_from(info.size()).unwrap_or(usize::MAX);
-        match info.dtype().size().filter(|&size| transform.fits(size, len)) {
-            Some(size) => Ok(transform.moving(size)),
-            None => Err(Error::invalid(format!(
-                "variable `{}`: the layout is that of another shape",
-                info.name()
-            ))),
-        }
-    }
-
-    fn read_moved(
-        &self,
-        info: &VariableInfo,
-        moving: &Moving,
-        destination: Blank<'_>,
-        window: Option<(&dyn Raw, &[u8])>,
-        threads: usize,
-    ) -> Result<()> {
-        let raw = self.source.raw().filter(|_| info.pieces().is_empty());
-        match (window, raw) {
-            (Some((raw, bytes)), _) => {
-                raw.check(info, Crc::of(bytes))?;
-                let mut stored = bytes.to_vec();
-                raw.to_little(info, &mut stored);
-                moving.copy(0, &stored, 0, destination.initialised());
-                Ok(())
-            }
-            (None, Some(raw)) => {
-                self.source.file_len(info)?;
-                bands::read(raw, info, moving, destination, threads, &self.bands)
-            }
-            (None, None) => {
-                let mut stored = zeroed::<u8>(destination.len());
-                self.read_into_by(info, &mut stored, threads)?;
-                moving.copy(0, &stored, 0, destination.initialised());
-                Ok(())
-            }
-        }
     }
 
     /// Checks the bytes of a variable without keeping them, a large one on all cores. Needs 256 KiB for each of them,
@@ -466,7 +368,7 @@ impl Bundle {
         }
     }
 
-    fn check_len(&self, info: &VariableInfo, len: usize) -> Result<()> {
+    pub(super) fn check_len(&self, info: &VariableInfo, len: usize) -> Result<()> {
         if len as u64 == info.size() {
             return Ok(());
         }
