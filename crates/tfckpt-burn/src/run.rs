@@ -70,14 +70,20 @@ pub(crate) struct Shared {
     pub(crate) optimizer: OptimizerNames,
     pub(crate) every_steps: Option<u64>,
     listener: Option<Listener>,
+    /// Locked before the state, and for as long as a save takes: who is told of it may ask for the step.
+    saving: Mutex<Saving>,
     state: Mutex<State>,
 }
 
-pub(crate) struct State {
+/// What saves.
+struct Saving {
     saver: Saver,
     /// How saving in the background is done, and what does it from the first save on.
     when_busy: Option<WhenBusy>,
     background: Option<BackgroundSaver>,
+}
+
+pub(crate) struct State {
     pub(crate) position: Position,
     last_saved: Option<i64>,
     /// Batches that the next pass over the training data leaves out, because the run before has seen them.
@@ -97,10 +103,12 @@ pub(crate) struct Position {
 impl TfCheckpoints {
     /// Checkpoints in `directory`, which is made if it is not there. Options are set before the first use.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        let state = State {
+        let saving = Saving {
             saver: Saver::new(directory),
             when_busy: None,
             background: None,
+        };
+        let state = State {
             position: Position::default(),
             last_saved: None,
             skip: 0,
@@ -113,6 +121,7 @@ impl TfCheckpoints {
             },
             every_steps: None,
             listener: None,
+            saving: Mutex::new(saving),
             state: Mutex::new(state),
         };
         TfCheckpoints {
@@ -154,10 +163,7 @@ impl TfCheckpoints {
     /// it is done.
     #[must_use]
     pub fn in_background(self, when_busy: WhenBusy) -> Self {
-        self.with(|shared| {
-            let state = shared.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            state.when_busy = Some(when_busy);
-        })
+        self.with_saving(|saving| saving.when_busy = Some(when_busy))
     }
 
     /// Names and layouts. Default: [`NameMap::keras`].
@@ -208,7 +214,7 @@ impl TfCheckpoints {
         optimizer: &mut ModuleOptimizer,
         scheduler: &mut ModuleLrScheduler,
     ) -> Result<i64> {
-        let latest = self.shared.state().saver.latest()?;
+        let latest = self.shared.saving().saver.latest()?;
         let Some(checkpoint) = latest.map(Arc::new) else {
             return Ok(0);
         };
@@ -295,18 +301,26 @@ impl TfCheckpoints {
     }
 
     fn with_saver(self, change: impl FnOnce(Saver) -> Saver) -> Self {
-        self.with(|shared| {
-            let state = shared.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let saver = std::mem::replace(&mut state.saver, Saver::new(""));
-            state.saver = change(saver);
+        self.with_saving(|saving| {
+            let saver = std::mem::replace(&mut saving.saver, Saver::new(""));
+            saving.saver = change(saver);
         })
+    }
+
+    fn with_saving(self, change: impl FnOnce(&mut Saving)) -> Self {
+        self.with(|shared| change(shared.saving.get_mut().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
 impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves plain counters and a saver that checks the directory itself.
+        // A panic elsewhere leaves plain counters.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn saving(&self) -> MutexGuard<'_, Saving> {
+        // A panic elsewhere leaves a saver that checks the directory itself.
+        self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, event: &Event<'_>) {
@@ -336,11 +350,12 @@ impl Shared {
         position: Position,
     ) -> Result<Option<Saved>> {
         let rates = scheduler::variables(scheduler)?;
-        let mut state = self.state();
-        if state.last_saved > Some(position.global_step) {
+        let mut saving = self.saving();
+        let last_saved = self.state().last_saved;
+        if last_saved > Some(position.global_step) {
             return Ok(None);
         }
-        let again = state.last_saved == Some(position.global_step);
+        let again = last_saved == Some(position.global_step);
         // Clones, and never this itself: what is written in the background must not outlive who waits for it.
         let (names, slots, schema) = (self.names.clone(), self.optimizer.clone(), schema.clone());
         let write = move |saver: &mut Saver| -> Result<Saved> {
@@ -353,10 +368,10 @@ impl Shared {
             *saver = std::mem::replace(saver, Saver::new("")).overwrite(again);
             Ok(saver.save(variables, position.global_step)?)
         };
-        let Some(background) = state.background() else {
-            let saved = write(&mut state.saver)?;
-            state.last_saved = Some(position.global_step);
-            drop(state);
+        let Some(background) = saving.background() else {
+            let saved = write(&mut saving.saver)?;
+            self.state().last_saved = Some(position.global_step);
+            drop(saving);
             self.tell(&Event::Saved(&saved));
             return Ok(Some(saved));
         };
@@ -370,24 +385,20 @@ impl Shared {
         })?;
         let finished = background.finished()?.pop();
         if !matches!(submitted, Submitted::Skipped) {
-            state.last_saved = Some(position.global_step);
+            self.state().last_saved = Some(position.global_step);
         }
         Ok(finished)
     }
 
     pub(crate) fn wait(&self) -> Result<Option<Saved>> {
-        let background = self.state().background.take();
-        // Not under the lock: who is told of the save may ask for the step.
-        let Some(mut background) = background else {
-            return Ok(None);
-        };
-        let finished = background.wait();
-        self.state().background = Some(background);
-        Ok(finished?.pop())
+        match &mut self.saving().background {
+            Some(background) => Ok(background.wait()?.pop()),
+            None => Ok(None),
+        }
     }
 }
 
-impl State {
+impl Saving {
     /// What saves in the background, if that is wanted. Of the saver in the foreground only what looks at the directory
     /// is left.
     fn background(&mut self) -> Option<&mut BackgroundSaver> {

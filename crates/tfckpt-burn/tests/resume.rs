@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder, Dataset, batcher::Batcher};
 use burn::data::dataset::DatasetError;
@@ -314,6 +314,38 @@ fn saving_in_the_background_saves_the_same() {
     assert!(result.error.is_none(), "{:?}", result.error);
     drop(tf);
     assert!(Checkpoint::open(dir.path()).unwrap().global_step().unwrap().is_some());
+}
+
+#[test]
+fn who_is_told_of_a_save_in_the_background_may_ask_for_the_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let run: Arc<OnceLock<TfCheckpoints>> = Arc::default();
+    let (asked, steps) = (run.clone(), Arc::new(Mutex::new(Vec::new())));
+    let heard = steps.clone();
+    // Each save waits for the one before, which waits for the answer.
+    let tf = TfCheckpoints::new(dir.path())
+        .every_steps(1)
+        .in_background(WhenBusy::Wait);
+    let tf = tf.on_event(move |_| {
+        let step = asked.get().map_or(0, TfCheckpoints::global_step);
+        heard.lock().unwrap().push(step);
+    });
+    let tf = run.get_or_init(|| tf);
+    let device = Device::flex().autodiff();
+    let (mut net, mut optimizer, mut rates) = (Net::new(&device), AdamConfig::new().init(), schedule());
+    for step in 0..4 {
+        let rows = (0..BATCH).map(|row| Rows.get(step * BATCH + row).unwrap()).collect();
+        let output = TrainStep::step(&net, Rows.batch(rows, &device));
+        net = optimizer.step(rates.step(), net, output.grads);
+        tf.after_step(&net, &optimizer, &rates).unwrap();
+    }
+    tf.wait().unwrap();
+    let steps = steps.lock().unwrap();
+    assert_eq!(steps.len(), 4);
+    assert!(
+        steps.is_sorted() && steps.iter().all(|step| (1..=4).contains(step)),
+        "{steps:?}"
+    );
 }
 
 #[test]
