@@ -99,19 +99,7 @@ pub(crate) fn laid_out(
     };
     let stored_shape = layout.stored_shape(shape).ok_or_else(misfit)?;
     let transform = layout.to_stored(shape).ok_or_else(misfit)?;
-    let elements = shape.iter().product::<usize>();
-    let variable = Variable::deferred(name, dtype, stored_shape, move |sink| {
-        if transform.is_identity() {
-            return fetch(sink);
-        }
-        let element_size = dtype.size().unwrap_or(1);
-        let mut all = Vec::with_capacity(elements * element_size);
-        fetch(&mut |bytes| {
-            all.extend_from_slice(bytes);
-            Ok(())
-        })?;
-        transform.stream(element_size, &all, sink)
-    });
+    let variable = Variable::deferred(name, dtype, stored_shape, fetch).laid_out(transform);
     Ok(if parameter.is_trained() {
         variable
     } else {

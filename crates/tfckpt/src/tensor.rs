@@ -164,13 +164,34 @@ impl<'a> Variable<'a> {
         }
     }
 
-    /// This with bytes that are still in the layout of a model; `transform` brings them into that of the checkpoint, a
-    /// piece at a time while they are written. For bytes that are in memory: [`new`](Self::new),
-    /// [`from_bytes`](Self::from_bytes), [`lent`](Self::lent); those of a deferred variable are laid out by whoever
-    /// produces them. The shape is that in the checkpoint.
+    /// This with bytes that are still in the layout of a model: `transform` brings them into that of the checkpoint while
+    /// they are written. Those in memory are moved a piece at a time, those of a deferred variable when all are there. The
+    /// shape is that in the checkpoint.
     #[must_use]
     pub fn laid_out(mut self, transform: Transform) -> Self {
-        self.transform = Some(transform).filter(|transform| !transform.is_identity());
+        if transform.is_identity() {
+            return self;
+        }
+        let len = self.byte_len().and_then(|len| usize::try_from(len).ok());
+        let size = self.dtype.size();
+        match self.payload {
+            Payload::Deferred(produce) => {
+                self.payload = Payload::Deferred(Box::new(move |sink| {
+                    let mut all = Vec::with_capacity(len.unwrap_or(0));
+                    produce(&mut |bytes| {
+                        all.extend_from_slice(bytes);
+                        Ok(())
+                    })?;
+                    match size.filter(|&size| transform.fits(size, all.len())) {
+                        Some(size) => transform.stream(size, &all, sink),
+                        None => Err(
+                            format!("{} bytes were produced, the layout is that of another shape", all.len()).into(),
+                        ),
+                    }
+                }));
+            }
+            _ => self.transform = Some(transform),
+        }
         self
     }
 

@@ -205,12 +205,15 @@ fn layouts_are_changed_on_the_way_in_and_out() {
                 .with_threads(threads);
             let borrowed = Variable::new("borrowed", stored.clone(), &values).laid_out(to_stored.clone());
             let lent = Variable::lent("lent", DType::Uint32, stored.clone(), |sink| sink(&bytes(&values)));
-            writer.add_all([borrowed, lent.laid_out(to_stored.clone())]).unwrap();
+            let produce = |sink: &mut tfckpt::Sink<'_>| bytes(&values).chunks(1000).try_for_each(sink);
+            let deferred = Variable::deferred("deferred", DType::Uint32, stored.clone(), produce);
+            let arranged = [lent, deferred].map(|variable| variable.laid_out(to_stored.clone()));
+            writer.add_all([borrowed].into_iter().chain(arranged)).unwrap();
             writer.finish().unwrap();
 
             let limits = Limits::default().with_threads(threads);
             let bundle = Bundle::open(Arc::new(dir), "m", &limits).unwrap();
-            for name in ["borrowed", "lent"] {
+            for name in ["borrowed", "lent", "deferred"] {
                 assert!(
                     bundle.read_bytes(name).unwrap() == expected,
                     "{name} {model:?} by {threads}"
@@ -237,6 +240,10 @@ fn a_layout_of_another_shape_is_refused() {
     let mut writer = BundleWriter::create(Arc::new(dir.clone()), "m").unwrap();
     let result = writer.add(Variable::new("kernel", [2, 3], &values).laid_out(transform.clone()));
     assert!(matches!(result, Err(Error::InvalidArgument { .. })), "{result:?}");
+    let produce = |sink: &mut tfckpt::Sink<'_>| sink(&[0; 24]);
+    let deferred = Variable::deferred("produced", DType::Float32, [2, 3], produce);
+    let result = writer.add(deferred.laid_out(transform.clone()));
+    assert!(matches!(result, Err(Error::Source { .. })), "{result:?}");
 
     let mut writer = BundleWriter::create(Arc::new(dir.clone()), "m").unwrap();
     writer.add(Variable::new("kernel", [2, 3], &values)).unwrap();
