@@ -5,14 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# The environment of tests/interop/run.sh, so that TensorFlow is fetched once.
-venv=target/interop/venv
-if ! cmp -s tests/interop/requirements.txt "$venv/requirements.txt"; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
-    cp tests/interop/requirements.txt "$venv/requirements.txt"
-fi
+source tests/interop/environment.sh
 
 cargo build --quiet --release -p tfckpt-compare
 export TFCKPT_COMPARE="${CARGO_TARGET_DIR:-target}/release/tfckpt-compare"

@@ -4,13 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-venv=target/interop/venv
-if ! cmp -s tests/interop/requirements.txt "$venv/requirements.txt"; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
-    cp tests/interop/requirements.txt "$venv/requirements.txt"
-fi
+source tests/interop/environment.sh
 
 cargo build --quiet -p tfckpt-interop-peer
 cargo build --quiet --example burn_digits --example candle_digits
