@@ -82,7 +82,7 @@ impl Variables {
     }
 
     /// The variables as [`Saver::save`](tfckpt::Saver::save) takes them, sorted by path. Nothing is copied here: the
-    /// bytes are taken from the live variables while they are written, those of one transposed variable at a time.
+    /// bytes are taken from the live variables while they are written, those of transposed ones 1 MiB at a time for each core.
     ///
     /// # Errors
     /// [`Error::UnknownLayers`], which names all of them; [`Error::UnsupportedDtype`];

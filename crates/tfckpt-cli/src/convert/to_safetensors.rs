@@ -45,8 +45,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     });
     let starts: Vec<u64> = starts.collect();
     checkpoint.read_each(&infos, |number, reading| {
-        let mut values = tfckpt::io::zeroed(reading.size()?);
-        reading.read_into(&mut values)?;
+        let values: Vec<u8> = reading.read()?;
         let start = starts.get(number).copied().unwrap_or(0);
         file.write_all_at(&values, start).map_err(io("write"))?;
         bar.inc(values.len() as u64);

@@ -1,8 +1,8 @@
 //! Variables brought into another layout while they are read: no more than a band of each is in memory at a time.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 
 use super::parallel::{self, threads_for};
@@ -11,7 +11,7 @@ use super::{CHUNK, VariableInfo};
 use crate::bytes::Crc;
 use crate::error::{Error, Result};
 use crate::io::Blank;
-use crate::layout::Moving;
+use crate::layout::{self, Moving, whole_units};
 use crate::parallel::Slots;
 
 /// The most bytes that a thread reads before they are moved.
@@ -23,48 +23,24 @@ const BAND: usize = 4 << 20;
 pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
 
 impl Pool {
-    fn take(&self) -> Vec<u8> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default()
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give(&self, buffer: Vec<u8>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
-    }
-}
-
-/// Where threads wait for each other. They do so for less time than it takes to put one to sleep and to wake it up.
-struct Meeting {
-    threads: usize,
-    arrivals: AtomicUsize,
-}
-
-impl Meeting {
-    fn new(threads: usize) -> Self {
-        let arrivals = AtomicUsize::new(0);
-        Meeting { threads, arrivals }
-    }
-
-    /// Returns when all have come. Whatever each has done before, all see afterwards.
-    fn wait(&self) {
-        let round = self.arrivals.fetch_add(1, Ordering::AcqRel) / self.threads;
-        let mut turns = 0u32;
-        while self.arrivals.load(Ordering::Acquire) / self.threads == round {
-            turns += 1;
-            match turns % 1024 {
-                // The others may need this core.
-                0 => thread::yield_now(),
-                _ => std::hint::spin_loop(),
-            }
+    fn take(&self) -> Band {
+        Band {
+            buffer: self.buffers().pop().unwrap_or_default(),
+            place: 0..0,
         }
+    }
+
+    fn give(&self, band: Band) {
+        self.buffers().push(band.buffer);
     }
 }
 
 /// Some bytes of a variable, in a buffer that may be longer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Band {
     buffer: Vec<u8>,
     place: Range<usize>,
@@ -98,9 +74,8 @@ impl Band {
 
 /// What each thread reads at a time: equal pieces, of a few bands.
 fn pieces(len: usize, threads: usize, unit: usize) -> Vec<Range<usize>> {
-    let most = (BAND / unit.max(1)).max(1) * unit.max(1);
-    let rounds = len.div_ceil(most * threads.max(1)).max(1);
-    parallel::parts(len, rounds * threads, unit.max(1))
+    let rounds = len.div_ceil(whole_units(BAND, unit) * threads);
+    parallel::parts(len, rounds * threads, unit)
 }
 
 /// Fills `destination` with the elements of a variable, moved. The lengths are equal.
@@ -114,14 +89,7 @@ pub(super) fn read(
 ) -> Result<()> {
     let (unit, len) = (moving.result_unit(), destination.len());
     let threads = threads_for(len, threads).min(len / unit.max(1)).max(1);
-    let part = (len / unit.max(1)).div_ceil(threads).max(1) * unit;
-    let mut rest = Some(destination);
-    let parts = (0..len.max(1)).step_by(part.max(1)).filter_map(|start| {
-        let (first, behind) = rest.take()?.split_at(part);
-        rest = Some(behind);
-        Some((start, first))
-    });
-    let parts: Slots<(usize, Blank<'_>)> = Slots::new(parts);
+    let parts = Slots::new(destination.parts(parallel::part_len(len, threads, unit)));
     if parts.len() > 1
         && let Some(result) = by_several(raw, info, moving, len, &parts, pool)
     {
@@ -140,20 +108,16 @@ fn by_one(
 ) -> Result<()> {
     let parts = (0..parts.len()).filter_map(|number| parts.take(number));
     let mut parts: Vec<(usize, &mut [u8])> = parts.map(|(to, part)| (to, part.initialised())).collect();
-    let mut crc = Crc::default();
-    let mut band = Band {
-        buffer: pool.take(),
-        place: 0..0,
-    };
+    let (mut crc, mut band) = (Crc::default(), pool.take());
     // Those of one thread stay in its cache.
-    for piece in crate::layout::pieces(len, moving.source_unit()) {
+    for piece in layout::pieces(len, moving.source_unit()) {
         let hashed = band.read(raw, info, piece.clone())?;
         crc = crc.followed_by(hashed, piece.len());
         for (to, part) in &mut parts {
             band.copy_to(moving, *to, part);
         }
     }
-    pool.give(band.buffer);
+    pool.give(band);
     raw.check(info, crc)
 }
 
@@ -169,14 +133,8 @@ fn by_several(
 ) -> Option<Result<()>> {
     let threads = parts.len();
     let pieces = pieces(len, threads, moving.source_unit());
-    let new_band = |_| {
-        RwLock::new(Band {
-            buffer: pool.take(),
-            place: 0..0,
-        })
-    };
-    let bands: Vec<RwLock<Band>> = (0..threads).map(new_band).collect();
-    let (barrier, failed) = (Meeting::new(threads), AtomicBool::new(false));
+    let bands: Vec<RwLock<Band>> = (0..threads).map(|_| RwLock::new(pool.take())).collect();
+    let (barrier, failed) = (Barrier::new(threads), AtomicBool::new(false));
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let crcs: Vec<Mutex<Vec<(Crc, usize)>>> = (0..threads).map(|_| Mutex::default()).collect();
 
@@ -232,7 +190,7 @@ fn by_several(
         all
     });
     for band in bands {
-        pool.give(band.into_inner().unwrap_or_else(PoisonError::into_inner).buffer);
+        pool.give(band.into_inner().unwrap_or_else(PoisonError::into_inner));
     }
     if !all {
         return None;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::VariableInfo;
 use super::payload::is_framed;
-use super::reader::Bundle;
+use super::reader::{Bundle, native};
 use super::source::Raw;
 use crate::bytes::Crc;
 use crate::error::{Error, Result};
@@ -109,11 +109,7 @@ impl Bundle {
             self.check_dtype::<T>(info).map(|()| info)
         });
         let infos: Vec<&VariableInfo> = infos.collect::<Result<_>>()?;
-        self.read_each(&infos, |_, reading| {
-            let mut values = reading.read::<T>()?;
-            crate::bytes::endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
-            Ok(values)
-        })
+        self.read_each(&infos, |_, reading| reading.read().map(native))
     }
 
     /// Checks the bytes of many variables without keeping them, on all cores. Each needs 1 MiB, the whole payload for

@@ -70,7 +70,9 @@ impl Entries {
 
     /// The number of variables: the slices of a partitioned one count, and not the whole.
     pub(crate) fn variables(&self) -> usize {
-        self.iter().filter(|(_, entry)| entry.slices.is_empty()).count()
+        let ordered = self.ordered.iter().map(|(_, entry)| entry);
+        let all = ordered.chain(self.late.values());
+        all.filter(|entry| entry.slices.is_empty()).count()
     }
 
     fn is_behind_all(&self, key: &[u8]) -> bool {

@@ -8,7 +8,7 @@ use super::data::{DataFiles, Place};
 use super::spec::{Spec, lend, produce};
 use crate::bytes::Crc;
 use crate::error::Result;
-use crate::layout::{Moving, PIECE, pieces};
+use crate::layout::{Moving, PIECE, pieces, whole_units};
 use crate::parallel::{Slots, for_each};
 use crate::tensor::{Deferred, Lent};
 
@@ -104,7 +104,7 @@ fn tasks(jobs: &[Job<'_>]) -> Vec<Task> {
             Content::Bytes(_, Some(moving)) | Content::Lent(_, Some(moving)) => moving.result_unit(),
             _ => 1,
         };
-        let step = (TASK / unit).max(1) * unit;
+        let step = whole_units(TASK, unit);
         let size = usize::try_from(job.spec.size).unwrap_or(usize::MAX);
         let starts = (0..size).step_by(step);
         rest.extend(starts.map(|start| Task::Part(number, start..size.min(start.saturating_add(step)))));

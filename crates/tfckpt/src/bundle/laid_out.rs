@@ -2,22 +2,23 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use super::reader::Bundle;
+use super::reader::{Bundle, native};
 use super::source::Raw;
 use super::{VariableInfo, bands};
-use crate::bytes::{Crc, endian};
-use crate::error::{Error, Result};
-use crate::io::{Blank, filled, zeroed};
+use crate::bytes::Crc;
+use crate::error::Result;
+use crate::io::{Blank, zeroed};
 use crate::layout::{Moving, Transform};
 use crate::tensor::Element;
 
 impl Bundle {
     /// Fills `destination` with the elements of a variable in the layout that `transform` gives them, little-endian.
-    /// They are moved while they are read, a band of 1 MiB for each core at a time; only a variable that is partitioned
-    /// or stored in the V1 format exists once more on the way.
+    /// They are moved while they are read, a band of 1 MiB at a time, or 4 MiB for each core if it is divided; only a
+    /// variable that is partitioned or stored in the V1 format exists once more on the way. The memory of bands is kept
+    /// for the next.
     ///
     /// # Errors
-    /// As [`read_into`](Self::read_into), and [`Error::InvalidArgument`] if the transform was made for another shape.
+    /// As [`read_into`](Self::read_into), and [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the transform was made for another shape.
     pub fn read_laid_out_into(&self, info: &VariableInfo, transform: &Transform, destination: &mut [u8]) -> Result<()> {
         self.read_laid_out_by(info, transform, destination, None, self.limits().threads())
     }
@@ -42,13 +43,12 @@ impl Bundle {
     /// [`read_laid_out_into`](Self::read_laid_out_into), in a new vector.
     ///
     /// # Errors
-    /// As [`read`](Self::read), and [`Error::InvalidArgument`] if the transform was made for another shape.
+    /// As [`read`](Self::read), and [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the transform was made for another shape.
     pub fn read_laid_out<T: Element>(&self, name: impl AsRef<[u8]>, transform: &Transform) -> Result<Vec<T>> {
         let info = self.variable(name)?;
         self.check_dtype::<T>(info)?;
-        let mut values: Vec<T> = self.read_laid_out_new(info, transform, None, self.limits().threads())?;
-        endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
-        Ok(values)
+        self.read_laid_out_new(info, transform, None, self.limits().threads())
+            .map(native)
     }
 
     /// As [`read_new`](Self::read_new), in the layout that `transform` gives.
@@ -62,21 +62,14 @@ impl Bundle {
         let Some(moving) = self.moving(info, transform)? else {
             return self.read_new(info, window, threads);
         };
-        let len = self.new_len::<T>(info, window)?;
-        let filled = filled(len, |blank| self.read_moved(info, &moving, blank, window, threads));
-        filled?.ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
+        self.fill_new(info, window, |blank| {
+            self.read_moved(info, &moving, blank, window, threads)
+        })
     }
 
     /// What moves the elements of a variable; `None` if they stay.
     fn moving(&self, info: &VariableInfo, transform: &Transform) -> Result<Option<Moving>> {
-        let len = usize::try_from(info.size()).unwrap_or(usize::MAX);
-        match info.dtype().size().filter(|&size| transform.fits(size, len)) {
-            Some(size) => Ok(transform.moving(size)),
-            None => Err(Error::invalid(format!(
-                "variable `{}`: the layout is that of another shape",
-                info.name()
-            ))),
-        }
+        transform.for_variable(&info.name(), info.dtype(), info.size())
     }
 
     fn read_moved(
@@ -88,24 +81,24 @@ impl Bundle {
         threads: usize,
     ) -> Result<()> {
         let raw = self.source().raw().filter(|_| info.pieces().is_empty());
-        match (window, raw) {
+        let stored = match (window, raw) {
             (Some((raw, bytes)), _) => {
                 raw.check(info, Crc::of(bytes))?;
                 let mut stored = bytes.to_vec();
                 raw.to_little(info, &mut stored);
-                moving.copy(0, &stored, 0, destination.initialised());
-                Ok(())
+                stored
             }
             (None, Some(raw)) => {
                 self.source().file_len(info)?;
-                bands::read(raw, info, moving, destination, threads, &self.bands)
+                return bands::read(raw, info, moving, destination, threads, &self.bands);
             }
             (None, None) => {
-                let mut stored = zeroed::<u8>(destination.len());
+                let mut stored = zeroed(destination.len());
                 self.read_into_by(info, &mut stored, threads)?;
-                moving.copy(0, &stored, 0, destination.initialised());
-                Ok(())
+                stored
             }
-        }
+        };
+        moving.copy(0, &stored, 0, destination.initialised());
+        Ok(())
     }
 }

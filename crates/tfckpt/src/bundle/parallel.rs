@@ -14,9 +14,14 @@ pub(super) fn threads_for(len: usize, threads: usize) -> usize {
     (len / PART).clamp(1, threads.max(1))
 }
 
+/// The length of so many parts of `0..len`, a multiple of `unit`; the last may be shorter.
+pub(super) fn part_len(len: usize, count: usize, unit: usize) -> usize {
+    len.div_ceil(count.max(1)).next_multiple_of(unit.max(1))
+}
+
 /// Cuts `0..len` into so many ranges of about the same length, each but the last a multiple of `unit`.
 pub(super) fn parts(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
-    let part = len.div_ceil(count.max(1)).next_multiple_of(unit);
+    let part = part_len(len, count, unit);
     (0..len)
         .step_by(part.max(1))
         .map(|start| start..len.min(start + part))

@@ -199,9 +199,7 @@ impl Bundle {
     pub fn read<T: Element>(&self, name: impl AsRef<[u8]>) -> Result<Vec<T>> {
         let info = self.variable(name)?;
         self.check_dtype::<T>(info)?;
-        let mut values: Vec<T> = self.read_new(info, None, self.limits.threads())?;
-        endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
-        Ok(values)
+        self.read_new(info, None, self.limits.threads()).map(native)
     }
 
     /// The elements of a part of a variable, row-major: what `RestoreV2` gives for a `shape_and_slice`. Of a
@@ -316,25 +314,24 @@ impl Bundle {
         window: Option<(&dyn Raw, &[u8])>,
         threads: usize,
     ) -> Result<Vec<T>> {
-        let len = self.new_len::<T>(info, window)?;
-        if !info.pieces().is_empty() {
-            let mut values = zeroed(len);
-            self.read_into_by(info, bytemuck::cast_slice_mut(&mut values), threads)?;
-            return Ok(values);
-        }
-        let filled = filled(len, |blank| match window {
+        self.fill_new(info, window, |blank| match window {
             Some((raw, bytes)) => {
                 raw.check(info, Crc::of(bytes))?;
                 raw.to_little(info, blank.copy_from(bytes));
                 Ok(())
             }
-            None => self.source.read_into(info, blank, threads),
-        });
-        filled?.ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
+            None if info.pieces().is_empty() => self.source.read_into(info, blank, threads),
+            None => self.read_into_by(info, blank.initialised(), threads),
+        })
     }
 
-    /// The number of elements of a new vector for a variable.
-    pub(super) fn new_len<T: Element>(&self, info: &VariableInfo, window: Option<(&dyn Raw, &[u8])>) -> Result<usize> {
+    /// A new vector for the bytes of a variable, all of which `fill` has to put there.
+    pub(super) fn fill_new<T: Element>(
+        &self,
+        info: &VariableInfo,
+        window: Option<(&dyn Raw, &[u8])>,
+        fill: impl FnOnce(Blank<'_>) -> Result<()>,
+    ) -> Result<Vec<T>> {
         let size = match window {
             Some((_, bytes)) => bytes.len(),
             None => self.checked_size(info)?,
@@ -346,7 +343,8 @@ impl Bundle {
                 T::DTYPE
             )));
         }
-        Ok(size / size_of::<T>())
+        filled(size / size_of::<T>(), fill)?
+            .ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
     }
 
     /// Checks the bytes of a variable without keeping them, a large one on all cores. Needs 256 KiB for each of them,
@@ -463,10 +461,8 @@ impl Bundle {
     ) -> Result<Vec<T>> {
         self.check_dtype::<T>(info)?;
         let mut values: Vec<T> = zeroed(size / size_of::<T>());
-        let bytes = bytemuck::cast_slice_mut(&mut values);
-        read(bytes)?;
-        endian::to_little(bytes, T::DTYPE);
-        Ok(values)
+        read(bytemuck::cast_slice_mut(&mut values))?;
+        Ok(native(values))
     }
 
     /// The box that a slice is.
@@ -540,4 +536,10 @@ impl Bundle {
             fault,
         }
     }
+}
+
+/// Elements of this machine, of little-endian ones.
+pub(super) fn native<T: Element>(mut values: Vec<T>) -> Vec<T> {
+    endian::to_little(bytemuck::cast_slice_mut(&mut values), T::DTYPE);
+    values
 }

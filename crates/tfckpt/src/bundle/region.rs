@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::layout;
+
 /// A box of indices: a range of each dimension.
 pub(super) type Region = Vec<Range<usize>>;
 
@@ -29,30 +31,20 @@ pub(super) fn for_each_run(source: &[Range<usize>], target: &[Range<usize>], mut
     let (outer, inner) = axes.split_at(axes.len().saturating_sub(whole + 1));
     let len = inner.iter().map(|axis| axis.len).product::<usize>();
     let first = |offset: fn(&Axis) -> usize| inner.iter().map(offset).sum::<usize>();
-    let (mut from, mut to) = (first(Axis::from), first(Axis::to));
-    from += outer.iter().map(Axis::from).sum::<usize>();
-    to += outer.iter().map(Axis::to).sum::<usize>();
-    let mut index = vec![0; outer.len()];
-    loop {
-        visit(Run { from, to, len });
-        // Count up, innermost axis first.
-        let mut counted = false;
-        for (axis, i) in outer.iter().zip(&mut index).rev() {
-            *i += 1;
-            from += axis.source_stride;
-            to += axis.target_stride;
-            if *i < axis.len {
-                counted = true;
-                break;
-            }
-            from -= axis.source_stride * axis.len;
-            to -= axis.target_stride * axis.len;
-            *i = 0;
-        }
-        if !counted {
-            return;
-        }
-    }
+    let start = |offset: fn(&Axis) -> usize| first(offset) + outer.iter().map(offset).sum::<usize>();
+    let (from, to) = (start(Axis::from), start(Axis::to));
+    let steps = outer.iter().map(|axis| layout::Axis {
+        len: axis.len,
+        from: axis.source_stride,
+        to: axis.target_stride,
+    });
+    layout::for_each_offset(&steps.collect::<Vec<_>>(), |source, target| {
+        visit(Run {
+            from: from + source,
+            to: to + target,
+            len,
+        });
+    });
 }
 
 /// One dimension of the intersection.

@@ -179,24 +179,14 @@ impl Source for Shards {
     fn read_into(&self, info: &VariableInfo, destination: Blank<'_>, threads: usize) -> Result<()> {
         let (shard, _) = self.open(info)?;
         let len = destination.len();
-        let mut rest = destination;
-        let mut parts = Vec::new();
-        for part in parallel::parts(len, parallel::threads_for(len, threads), CHUNK) {
-            let (first, behind) = rest.split_at(part.len());
-            parts.push((part.start, first));
-            rest = behind;
-        }
-        let crc = parallel::hashed(parts, |(start, mut part)| {
+        let part = parallel::part_len(len, parallel::threads_for(len, threads), CHUNK);
+        let crc = parallel::hashed(destination.parts(part).collect(), |(start, part)| {
             let (mut crc, len) = (Crc::default(), part.len());
-            let mut offset = info.offset() + start as u64;
-            while part.len() > 0 {
-                let (chunk, rest) = part.split_at(CHUNK);
-                let chunk = chunk.read_at(shard.as_ref(), offset);
+            for (at, chunk) in part.parts(CHUNK) {
+                let chunk = chunk.read_at(shard.as_ref(), info.offset() + (start + at) as u64);
                 let chunk = chunk.map_err(|error| self.unread(info, shard.as_ref(), error))?;
                 crc.extend(chunk);
                 self.to_little(info, chunk);
-                offset += chunk.len() as u64;
-                part = rest;
             }
             Ok((crc, len))
         })?;

@@ -15,7 +15,6 @@ use crate::bytes::{Crc, slice_key};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::{Durability, Storage};
-use crate::layout::{Moving, Transform};
 use crate::limits::Limits;
 use crate::parallel::Slots;
 use crate::proto::{BundleEntryProto, Dim, Extent, TensorShapeProto, TensorSliceProto};
@@ -157,7 +156,7 @@ impl BundleWriter {
             size: expected.unwrap_or(0),
         };
         let moving = match transform {
-            Some(transform) => Some(moving(&transform, &spec)?),
+            Some(transform) => transform.for_variable(&spec.name(), dtype, spec.size)?,
             None => None,
         };
         let content = match payload {
@@ -336,16 +335,6 @@ impl BundleWriter {
             ))),
         }
     }
-}
-
-/// What moves the elements of a variable into the layout of the checkpoint.
-fn moving(transform: &Transform, spec: &Spec) -> Result<Moving> {
-    let len = usize::try_from(spec.size).unwrap_or(usize::MAX);
-    let size = spec.dtype.size().filter(|&size| transform.fits(size, len));
-    size.and_then(|size| transform.moving(size)).ok_or_else(|| {
-        let name = spec.name();
-        Error::invalid(format!("variable `{name}`: its layout is that of another shape"))
-    })
 }
 
 /// The whole and the slice, unless that is the whole: such a variable is not partitioned.

@@ -162,16 +162,16 @@ impl BackgroundSaver {
             let mut saver = self.shared.saver.lock().unwrap_or_else(PoisonError::into_inner);
             return saver.save(variables, global_step).map(Submitted::InForeground);
         }
-        let Some((arena, given_up)) = self.admit(needed)? else {
+        let Some(submitted) = self.admit(needed)? else {
             return Ok(Submitted::Skipped);
         };
-        let (variables, arena) = arena.copy(variables, self.threads)?;
+        let (variables, arena) = self.arena(needed).copy(variables, self.threads)?;
         self.submit(Job {
             work: Box::new(move |saver| saver.save(variables, global_step)),
             arena: Some(arena),
             global_step,
         });
-        Ok(submitted(given_up))
+        Ok(submitted)
     }
 
     /// Hands `work` to the background: for a state that nobody changes, whose values need no copy. It calls
@@ -184,16 +184,15 @@ impl BackgroundSaver {
         global_step: i64,
         work: impl FnOnce(&mut Saver) -> Result<Saved> + Send + 'static,
     ) -> Result<Submitted> {
-        let Some((arena, given_up)) = self.admit(0)? else {
+        let Some(submitted) = self.admit(0)? else {
             return Ok(Submitted::Skipped);
         };
-        self.shared.state().free.push(arena);
         self.submit(Job {
             work: Box::new(work),
             arena: None,
             global_step,
         });
-        Ok(submitted(given_up))
+        Ok(submitted)
     }
 
     /// The saves that were finished since they were last asked for. Does not wait.
@@ -225,17 +224,19 @@ impl BackgroundSaver {
         Ok(std::mem::replace(&mut saver, Saver::new("")))
     }
 
-    /// Memory for a copy, and the step of the save that is given up for it; `None` if this save is to be left out.
-    fn admit(&self, needed: u64) -> Result<Option<(Arena, Option<i64>)>> {
+    /// Makes way for a save whose copy takes so many bytes, and says what becomes of it; `None` if it is to be left out.
+    fn admit(&self, needed: u64) -> Result<Option<Submitted>> {
         let mut state = self.shared.state();
         state.told()?;
-        let mut given_up = None;
+        let mut submitted = Submitted::Started;
         if state.is_busy() {
             match self.when_busy {
                 WhenBusy::Skip => return Ok(None),
                 WhenBusy::Replace => {
                     if let Some(job) = state.next.take() {
-                        given_up = Some(job.global_step);
+                        submitted = Submitted::Replaced {
+                            global_step: job.global_step,
+                        };
                         state.give_back(job);
                     }
                     if state.busy.unwrap_or(0).saturating_add(needed) > self.memory_budget {
@@ -246,13 +247,19 @@ impl BackgroundSaver {
             }
             state.told()?;
         }
+        Ok(Some(submitted))
+    }
+
+    /// Memory for a copy of so many bytes.
+    fn arena(&self, needed: u64) -> Arena {
+        let mut state = self.shared.state();
         let arena = state.free.pop().unwrap_or_default();
         let used = state.busy.unwrap_or(0).saturating_add(needed.max(arena.capacity()));
         let spare = state.free.iter().map(Arena::capacity).sum::<u64>();
         if used.saturating_add(spare) > self.memory_budget {
             state.free.clear();
         }
-        Ok(Some((arena, given_up)))
+        arena
     }
 
     fn submit(&mut self, job: Job) {
@@ -279,13 +286,6 @@ impl BackgroundSaver {
     fn idle<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         let idle = self.shared.changed.wait_while(state, |state| state.is_busy());
         idle.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn submitted(given_up: Option<i64>) -> Submitted {
-    match given_up {
-        Some(global_step) => Submitted::Replaced { global_step },
-        None => Submitted::Started,
     }
 }
 

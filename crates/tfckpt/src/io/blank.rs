@@ -80,12 +80,13 @@ impl<'b> Blank<'b> {
         self.bytes.len()
     }
 
-    /// The first `at` bytes, or all if there are fewer, and the rest.
-    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
-        let (first, rest) = self.bytes.split_at_mut(at.min(self.bytes.len()));
+    /// All bytes in parts of `len`, the last perhaps shorter, each with where it begins.
+    pub(crate) fn parts(self, len: usize) -> impl Iterator<Item = (usize, Self)> {
         let (count, touched) = (self.count, self.touched);
-        let part = |bytes| Blank { bytes, count, touched };
-        (part(first), part(rest))
+        let parts = self.bytes.chunks_mut(len.max(1));
+        (0..)
+            .step_by(len.max(1))
+            .zip(parts.map(move |bytes| Blank { bytes, count, touched }))
     }
 
     /// Reads all bytes from `offset` of a file.
@@ -171,13 +172,16 @@ mod tests {
         dir.insert("f", [1u8, 2, 3, 4, 5, 6, 7, 8].as_slice());
         let file = dir.open("f").unwrap();
         let both = |blank: Blank<'_>| {
-            let (first, second) = blank.split_at(3);
-            second.read_at(file.as_ref(), 3)?;
-            first.read_at(file.as_ref(), 0).map(drop)
+            let parts: Vec<_> = blank.parts(3).collect();
+            let read = |(start, part): (usize, Blank<'_>)| part.read_at(file.as_ref(), start as u64).map(drop);
+            parts.into_iter().rev().try_for_each(read)
         };
         let read: Vec<u32> = filled(2, both).unwrap().unwrap();
         assert_eq!(read, [0x0403_0201, 0x0807_0605].map(u32::from_le));
-        let half = |blank: Blank<'_>| blank.split_at(4).0.read_at(file.as_ref(), 0).map(drop);
+        let half = |blank: Blank<'_>| {
+            let (_, first) = blank.parts(4).next().unwrap();
+            first.read_at(file.as_ref(), 0).map(drop)
+        };
         assert_eq!(filled::<u32, _>(2, half).unwrap(), None);
         let other = |blank: Blank<'_>| {
             blank.copy_from(&[1; 7]);
@@ -190,10 +194,12 @@ mod tests {
     #[test]
     fn memory_that_was_there_is_overwritten() {
         let (mut memory, count) = ([9u8; 4], AtomicUsize::new(0));
-        let (first, second) = Blank::over(&mut memory, &count).split_at(1);
-        assert_eq!(first.initialised(), [9]);
-        second.copy_from(&[1, 2, 3]);
-        assert_eq!((memory, count.into_inner()), ([9, 1, 2, 3], 4));
+        let mut parts = Blank::over(&mut memory, &count).parts(3).map(|(_, part)| part);
+        parts.next().unwrap().copy_from(&[1, 2, 3]);
+        assert_eq!(parts.next().unwrap().initialised(), [9]);
+        assert!(parts.next().is_none());
+        drop(parts);
+        assert_eq!((memory, count.into_inner()), ([1, 2, 3, 9], 4));
         let read = filled::<u8, ()>(3, |blank| {
             assert_eq!(blank.initialised(), [0; 3]);
             Ok(())

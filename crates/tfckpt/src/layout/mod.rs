@@ -4,7 +4,8 @@ mod transform;
 mod transpose;
 
 pub use transform::Transform;
-pub(crate) use transform::{Moving, PIECE, pieces};
+pub(crate) use transform::{Moving, PIECE, pieces, whole_units};
+pub(crate) use transpose::{Axis, for_each_offset};
 
 use crate::shape::Shape;
 

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::transpose::{Part, Side, Transpose};
-use crate::error::BoxError;
+use crate::dtype::DType;
+use crate::error::{BoxError, Error, Result};
 use crate::tensor::Sink;
 
 /// Bytes that are moved at a time on their way to a sink, or from a file.
@@ -64,13 +65,27 @@ impl Transform {
         Ok(())
     }
 
+    /// What moves the elements of a variable of `len` bytes; `None` if they stay.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if this was made for another shape.
+    pub(crate) fn for_variable(&self, name: &str, dtype: DType, len: u64) -> Result<Option<Moving>> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        match dtype.size().filter(|&size| self.fits(size, len)) {
+            Some(size) => Ok(self.moving(size)),
+            None => Err(Error::invalid(format!(
+                "variable `{name}`: the layout is that of another shape"
+            ))),
+        }
+    }
+
     /// Whether `len` bytes are as many as the elements take.
     pub(crate) fn fits(&self, element_size: usize, len: usize) -> bool {
         self.dims.iter().product::<usize>() * element_size == len
     }
 
     /// What moves the elements; `None` if they stay.
-    pub(crate) fn moving(&self, element_size: usize) -> Option<Moving> {
+    fn moving(&self, element_size: usize) -> Option<Moving> {
         (!self.is_identity()).then(|| Moving {
             transpose: Transpose::new(&self.dims, &self.permutation),
             element_size,
@@ -138,8 +153,13 @@ impl Moving {
     }
 }
 
+/// The most bytes, at most `most` but one unit at least, that are whole units.
+pub(crate) fn whole_units(most: usize, unit: usize) -> usize {
+    (most / unit.max(1)).max(1) * unit.max(1)
+}
+
 /// Cuts `0..len` into pieces of about [`PIECE`] bytes, all but the last a multiple of `unit`.
 pub(crate) fn pieces(len: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
-    let step = (PIECE / unit.max(1)).max(1) * unit.max(1);
+    let step = whole_units(PIECE, unit);
     (0..len).step_by(step).map(move |start| start..len.min(start + step))
 }

@@ -21,14 +21,14 @@ pub(super) struct Transpose {
     len: usize,
 }
 
-/// One axis.
+/// One axis of two arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Axis {
-    len: usize,
+pub(crate) struct Axis {
+    pub(crate) len: usize,
     /// Elements between neighbours in the source.
-    from: usize,
+    pub(crate) from: usize,
     /// Elements between neighbours in the result.
-    to: usize,
+    pub(crate) to: usize,
 }
 
 /// A part of one side: elements `start..start + elements.len()` of it, in memory.
@@ -254,8 +254,8 @@ fn strides(dims: impl DoubleEndedIterator<Item = usize>) -> Vec<usize> {
     strides
 }
 
-/// Calls `visit` with the offsets in source and result of every combination of `axes`.
-fn for_each_offset(axes: &[Axis], mut visit: impl FnMut(usize, usize)) {
+/// Calls `visit` with the offsets in source and result of every combination of `axes`, the innermost of which is the last.
+pub(crate) fn for_each_offset(axes: &[Axis], mut visit: impl FnMut(usize, usize)) {
     let mut index = vec![0; axes.len()];
     let (mut from, mut to) = (0, 0);
     loop {
