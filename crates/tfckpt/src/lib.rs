@@ -83,8 +83,8 @@ pub mod map;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
-    BackgroundSaver, Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, Submitted, WhenBusy, checkpoint_state,
-    latest_checkpoint, merge_checkpoints,
+    BackgroundSaver, Checkpoint, CheckpointState, Clock, GLOBAL_STEP, Saved, Saver, Submitted, SystemClock, WhenBusy,
+    checkpoint_state, latest_checkpoint, merge_checkpoints,
 };
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};
