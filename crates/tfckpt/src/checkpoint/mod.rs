@@ -4,6 +4,8 @@ mod background;
 mod clock;
 mod commit;
 mod directory;
+#[cfg(feature = "tracing")]
+mod logged;
 mod merge;
 mod open;
 mod retention;
@@ -13,6 +15,8 @@ mod state_text;
 
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
 pub use clock::{Clock, SystemClock};
+#[cfg(feature = "tracing")]
+pub use logged::Tracing;
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use saver::{Saved, Saver};
