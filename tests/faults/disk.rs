@@ -11,7 +11,7 @@ use tfckpt::io::{Durability, Lock, NewFile, ReadAt, Storage};
 
 /// What happens at an operation that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It fails, once.
     Error,
     /// The device is full from then on, for ten operations that need room.
@@ -30,7 +30,7 @@ pub enum Fault {
 
 /// A directory on that disk. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -67,24 +67,24 @@ enum Leave {
 
 impl Disk {
     /// Sets what happens at the operation of this number, counted from now on, from 0.
-    pub fn set_fault(&self, at: u64, fault: Fault) {
+    pub(crate) fn set_fault(&self, at: u64, fault: Fault) {
         let mut state = self.state();
         (state.operations, state.fault) = (0, Some((at, fault)));
     }
 
     /// Whether the fault has come.
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         let state = self.state();
         state.fault.is_some_and(|(at, _)| state.operations > at)
     }
 
     /// Whether the process was killed, or the power cut.
-    pub fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.state().dead
     }
 
     /// Another process comes, with a disk that works. After a power cut it finds what was on the device.
-    pub fn reboot(&self) {
+    pub(crate) fn reboot(&self) {
         let mut state = self.state();
         if let (true, Some((_, Fault::PowerCut(seed)))) = (state.dead, state.fault) {
             state.cut_power(&mut StdRng::seed_from_u64(seed));

@@ -330,11 +330,11 @@ impl Saver {
         // Whatever fails from here on, the state file knows best what is tracked.
         self.tracked = None;
         self.make_room(&mut tracked, &name, global_step)?;
-        let committed = self.commit(&mut tracked, &name, variables);
-        let (written, doomed) = match committed {
+        let before = tracked.clone();
+        let (written, doomed) = match self.commit(&mut tracked, &name, variables) {
             Ok(committed) => committed,
             Err(error) => {
-                self.put_back(&mut tracked, &name);
+                self.undo(before, &name);
                 return Err(error);
             }
         };
@@ -368,14 +368,7 @@ impl Saver {
         let prefix = self.directory.prefix(name);
         let mut hourly = self.hourly;
         let doomed = self.too_old(tracked, &prefix, &mut hourly);
-        if let Err(error) = self.write_tracked(tracked) {
-            // Unless the state file names it all the same: then it is the latest, and its files are needed.
-            let state = self.directory.state();
-            if state.is_ok_and(|state| state.is_none_or(|state| state.model_checkpoint_path != prefix)) {
-                let _ = self.directory.remove(name);
-            }
-            return Err(error);
-        }
+        self.write_tracked(tracked)?;
         self.hourly = hourly;
         Ok((written, doomed))
     }
@@ -497,12 +490,19 @@ impl Saver {
         self.rename(tracked, name, &replaced_name(name))
     }
 
-    /// After a save that failed: what was to be replaced has its name again. If not even that can be done, the state
-    /// file names it as it is called now, and nothing is lost.
-    fn put_back(&self, tracked: &mut [Tracked], name: &str) {
-        let replaced = replaced_name(name);
+    /// After a save that failed: takes away what was written, and gives what was to be replaced its name again. If not
+    /// even that can be done, the state file names it as it is called now, and nothing is lost.
+    fn undo(&self, mut before: Vec<Tracked>, name: &str) {
+        let (prefix, replaced) = (self.directory.prefix(name), replaced_name(name));
+        let Ok(state) = self.directory.state() else { return };
+        if state.is_some_and(|state| state.model_checkpoint_path == prefix) {
+            // All but acknowledged: the state file was written, and could not be synced. It stays the latest.
+            let _ = self.directory.remove(&replaced);
+            return;
+        }
+        let _ = self.directory.remove(name);
         if self.directory.has(&replaced).unwrap_or(false) {
-            let _ = self.rename(tracked, &replaced, name);
+            let _ = self.rename(&mut before, &replaced, name);
         }
     }
 
