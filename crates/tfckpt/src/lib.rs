@@ -39,6 +39,8 @@
 //!
 //! # Features
 //! - `half` (default): `half::f16` and `half::bf16` as [`Element`]s.
+//! - `rng`: [`training::CheckpointRng`], a random number generator that a checkpoint holds the state of.
+//! - `signals`: [`training::Stop`] listens for SIGTERM and SIGINT.
 //! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
 //!
 //! # The format
@@ -81,10 +83,12 @@ pub mod objects;
 mod checkpoint;
 pub mod map;
 
+pub mod training;
+
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
-    BackgroundSaver, Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, Submitted, WhenBusy, checkpoint_state,
-    latest_checkpoint, merge_checkpoints,
+    BackgroundSaver, Checkpoint, CheckpointState, Clock, GLOBAL_STEP, Saved, Saver, Submitted, SystemClock, WhenBusy,
+    checkpoint_state, latest_checkpoint, merge_checkpoints,
 };
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};

@@ -1,6 +1,7 @@
 //! Checkpoints as people handle them: found by path, saved by step, kept by number.
 
 mod background;
+mod clock;
 mod merge;
 mod open;
 mod retention;
@@ -9,6 +10,7 @@ mod state;
 mod state_text;
 
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
+pub use clock::{Clock, SystemClock};
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use saver::{Saved, Saver};
