@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest rank to the highest.
-const RANKS: [&[&str]; 7] = [
+const RANKS: [&[&str]; 8] = [
     &[
         "error", "dtype", "shape", "slice", "tensor", "layout", "limits", "parallel", "suggest",
     ],
@@ -14,12 +14,14 @@ const RANKS: [&[&str]; 7] = [
     &["bundle"],
     &["meta", "objects"],
     &["checkpoint", "map"],
+    &["training"],
 ];
 
 /// Imports against the ranks, each with its reason.
-const EXCEPTIONS: [(&str, &str); 2] = [
-    // The one error type of the crate carries the report of a failed load.
+const EXCEPTIONS: [(&str, &str); 3] = [
+    // The one error type of the crate carries the report of a failed load, and a signal.
     ("error", "map"),
+    ("error", "training"),
     // A variable's bytes are little-endian, whatever the machine is.
     ("tensor", "bytes"),
 ];

@@ -40,6 +40,8 @@
 //! # Features
 //! - `half` (default): `half::f16` and `half::bf16` as [`Element`]s.
 //! - `tracing`: saves and restores as events of `tracing`.
+//! - `rng`: [`training::CheckpointRng`], a random number generator that a checkpoint holds the state of.
+//! - `signals`: [`training::Stop`] listens for SIGTERM and SIGINT.
 //! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
 //!
 //! # The format
@@ -81,6 +83,8 @@ pub mod objects;
 
 mod checkpoint;
 pub mod map;
+
+pub mod training;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 #[cfg(feature = "tracing")]

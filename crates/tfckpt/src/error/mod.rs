@@ -13,6 +13,7 @@ pub use faults::{EntryFault, TableError};
 use crate::dtype::DType;
 use crate::map::LoadReport;
 use crate::shape::Shape;
+use crate::training::Signal;
 
 /// What every fallible function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -307,6 +308,26 @@ pub enum Error {
         source: BoxError,
     },
 
+    /// A state of the training loop does not fit what the checkpoint has. All states are as they were.
+    #[error("`{name}` cannot go on from checkpoint `{}`", prefix.display())]
+    State {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The variable that holds the state.
+        name: String,
+        /// Why not, and what to do.
+        source: BoxError,
+    },
+
+    /// A signal cannot be listened for.
+    #[error("cannot listen for {signal}: choose signals that a process may handle, as SIGTERM and SIGINT")]
+    Signal {
+        /// The signal.
+        signal: Signal,
+        /// The cause.
+        source: std::io::Error,
+    },
+
     /// The operating system refused.
     #[error("cannot {action} `{}`", path.display())]
     Io {
@@ -362,7 +383,9 @@ impl Error {
             | Error::InvalidArgument { .. }
             | Error::AlreadyExists { .. }
             | Error::Locked { .. }
-            | Error::Mismatch { .. } => ErrorKind::Usage,
+            | Error::Mismatch { .. }
+            | Error::State { .. }
+            | Error::Signal { .. } => ErrorKind::Usage,
             Error::Source { .. } | Error::NoSpace { .. } | Error::NotStored { .. } | Error::Io { .. } => ErrorKind::Io,
         }
     }
