@@ -39,6 +39,7 @@
 //!
 //! # Features
 //! - `half` (default): `half::f16` and `half::bf16` as [`Element`]s.
+//! - `regex`: `WarmStart` and `AssignmentMap::replace` in [`map`], which name variables by regular expressions.
 //! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
 //!
 //! # The format
@@ -87,7 +88,7 @@ pub use checkpoint::{
     latest_checkpoint, merge_checkpoints,
 };
 pub use dtype::DType;
-pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};
+pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, Result, TableError};
 pub use limits::Limits;
 pub use meta::{
     AttrValue, Collection, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo, VariableKind,
