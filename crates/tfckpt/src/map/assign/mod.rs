@@ -38,7 +38,7 @@ pub enum Purpose {
     Trained,
     /// It is gathered or counted: moving averages.
     Untrained,
-    /// The state of an optimizer: slots, and counters.
+    /// The state of a training: slots and counters of optimizers, a learning rate.
     Optimizer,
 }
 
