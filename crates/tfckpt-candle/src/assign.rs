@@ -1,5 +1,6 @@
 //! Fine-tuning: a part of a model begins with values of another one's checkpoint.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use tfckpt::Checkpoint;
@@ -61,7 +62,8 @@ pub(crate) fn init_run(
         return Ok(None);
     }
     let of_model = variables.entries()?;
-    let is_other = |entry: &Entry| !of_model.iter().any(|own| own.path == entry.path);
+    let own: BTreeSet<&str> = of_model.iter().map(|entry| entry.path.as_str()).collect();
+    let is_other = |entry: &Entry| !own.contains(entry.path.as_str());
     let others = entries.into_iter().filter(is_other).collect();
     let checkpoint = Checkpoint::open(path)?;
     init(of_model, others, &checkpoint, map, variables.verify_first).map(Some)

@@ -33,6 +33,7 @@ pub struct ModelVariable {
 
 /// What a variable is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Purpose {
     /// An optimizer trains it: TensorFlow's `TRAINABLE_VARIABLES`.
     Trained,

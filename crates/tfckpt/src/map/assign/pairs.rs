@@ -155,45 +155,46 @@ impl Wishes<'_> {
     fn scope(&mut self, from: &str, to: &str, entry: String) {
         let prefix = |scope| if scope == "/" { "" } else { scope };
         let (from, to) = (prefix(from), prefix(to));
-        self.each(entry, "no variable of the model is in that scope", |name| {
-            name.strip_prefix(to).map(|tail| format!("{from}{tail}"))
-        });
+        let tensor_of = |name: &str| name.strip_prefix(to).map(|tail| format!("{from}{tail}"));
+        if !self.each(&entry, tensor_of) {
+            self.faults.push(AssignmentFault::Unused {
+                entry,
+                reason: "no variable of the model is in that scope",
+                candidates: near(to, self.variables),
+            });
+        }
     }
 
     #[cfg(feature = "regex")]
     fn replaced(&mut self, pattern: &str, replacement: &str) {
+        let entry = format!("{pattern} -> {replacement}");
         match super::pattern::Replacement::new(pattern, replacement) {
-            Ok(replace) => self.each(
-                format!("{pattern} -> {replacement}"),
-                "no variable of the model matches",
-                |name| replace.apply(name),
-            ),
             Err(fault) => self.faults.push(fault),
+            Ok(replace) if self.each(&entry, |name| replace.apply(name)) => {}
+            Ok(_) => self.faults.push(AssignmentFault::Unused {
+                entry,
+                reason: "no variable of the model matches",
+                candidates: Vec::new(),
+            }),
         }
     }
 
-    /// Wishes for each variable the tensors that `tensor_of` gives for its names, if it gives any.
-    fn each(&mut self, entry: String, reason: &'static str, tensor_of: impl Fn(&str) -> Option<String>) {
+    /// Wishes for each variable the tensors that `tensor_of` gives for its names, if it gives any. Whether it did for any
+    /// variable.
+    fn each(&mut self, entry: &str, tensor_of: impl Fn(&str) -> Option<String>) -> bool {
         let tensors_of = |found: &ModelVariable| found.target.names.iter().filter_map(|name| tensor_of(name)).collect();
         let found: Vec<Wish> = self
             .offered()
             .map(|(variable, found)| Wish {
                 variable,
                 tensors: tensors_of(found),
-                entry: entry.clone(),
+                entry: entry.to_owned(),
             })
             .filter(|wish| !wish.tensors.is_empty())
             .collect();
-        if found.is_empty() {
-            let target = entry.rsplit_once(" -> ").map_or("", |(_, target)| target);
-            let candidates = near(target, self.variables);
-            self.faults.push(AssignmentFault::Unused {
-                entry,
-                reason,
-                candidates,
-            });
-        }
+        let is_used = !found.is_empty();
         self.wishes.extend(found);
+        is_used
     }
 
     /// The variable of this name; names as TensorFlow has them go before paths.

@@ -93,23 +93,11 @@ impl WarmStart {
         let offered: Vec<(usize, &ModelVariable)> = offered.collect();
         let mut counts = vec![0; offered.len()];
         for pattern in &self.patterns {
-            matching(
-                pattern,
-                &offered,
-                &mut counts,
-                "no variable that may be selected matches",
-                faults,
-            );
+            matching(pattern, &offered, &mut counts, faults);
         }
         let mut exceptions = vec![0; offered.len()];
         for pattern in &self.except {
-            matching(
-                pattern,
-                &offered,
-                &mut exceptions,
-                "no variable that may be selected matches",
-                faults,
-            );
+            matching(pattern, &offered, &mut exceptions, faults);
         }
         let counts = counts.into_iter().zip(exceptions).zip(offered);
         counts
@@ -119,12 +107,11 @@ impl WarmStart {
     }
 }
 
-/// Counts, for each of the variables, that it matches.
+/// Counts for each variable the patterns that match it.
 fn matching(
     pattern: &str,
     variables: &[(usize, &ModelVariable)],
     counts: &mut [usize],
-    reason: &'static str,
     faults: &mut Vec<AssignmentFault>,
 ) {
     let compiled = match Pattern::new(pattern) {
@@ -141,7 +128,7 @@ fn matching(
     if !is_used {
         faults.push(AssignmentFault::Unused {
             entry: pattern.to_owned(),
-            reason,
+            reason: "no variable that may be selected matches",
             candidates: Vec::new(),
         });
     }
