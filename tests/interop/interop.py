@@ -13,6 +13,7 @@ import warnings
 
 import tensorflow as tf
 
+from assign import assignments
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
 from frameworks import examples, frameworks, python_objects
 from graphs import graphs
@@ -34,7 +35,7 @@ def main():
         parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "merges": lambda: merges(folder, args.seed),
                  "V1 files": lambda: old_format(folder, args.seed), "broken files": broken_files,
                  "savers": lambda: savers(folder), "graphs": lambda: graphs(folder, args.seed),
-                 "objects": lambda: objects(folder),
+                 "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "frameworks as objects": lambda: python_objects(folder),
                  "examples": lambda: examples(folder)}

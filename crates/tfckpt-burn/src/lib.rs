@@ -1,6 +1,7 @@
 //! Burn models, optimizers and training runs, saved and restored as TensorFlow checkpoints.
 //!
 //! - [`TfCheckpointStore`]: `model.load_from(&mut store)` and `model.save_into(&mut store)`, as with burn-store's own.
+//! - [`init_from_checkpoint`]: a part of a model begins with values of another one's checkpoint, for fine-tuning.
 //! - [`TfCheckpoints`]: checkpoints and resume for `SupervisedTraining`, and for loops written by hand.
 //!
 //! One line puts a learner's checkpoints under TensorFlow's roof, resume included:
@@ -41,6 +42,7 @@
     clippy::print_stdout
 )]
 
+mod assign;
 mod dtype;
 mod error;
 mod hook;
@@ -54,6 +56,7 @@ mod scheduler;
 mod schema;
 mod store;
 
+pub use assign::init_from_checkpoint;
 pub use error::{Error, Result};
 pub use hook::Hooked;
 pub use run::{Event, TfCheckpoints};

@@ -41,13 +41,23 @@ pub(crate) fn load<M: Module>(
         true => Plan::partial(checkpoint, &targets),
         false => Plan::new(checkpoint, &targets)?,
     };
+    carry_out(module, &schema, plan, checkpoint)
+}
+
+/// Fills the parameters that the plan has steps for. Everything is read before the module is touched.
+pub(crate) fn carry_out<M: Module>(
+    module: &mut M,
+    schema: &Schema,
+    plan: Plan,
+    checkpoint: &Checkpoint,
+) -> Result<LoadReport> {
     let read = plan.carry_out(checkpoint, |filling| {
         let bytes = read(filling)?;
         let parameter = schema.parameters.get(filling.target());
         let value = parameter.map(|parameter| from_stored_bytes(bytes, parameter.shape.clone(), parameter.dtype));
         Ok::<_, Error>((filling.target(), value))
     })?;
-    let mut values: Vec<Option<TensorData>> = vec![None; targets.len()];
+    let mut values: Vec<Option<TensorData>> = vec![None; schema.parameters.len()];
     for (target, value) in read {
         if let Some(slot) = values.get_mut(target) {
             *slot = value;

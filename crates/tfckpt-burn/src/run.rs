@@ -8,7 +8,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use tfckpt::io::Durability;
-use tfckpt::map::NameMap;
+use tfckpt::map::{LoadReport, NameMap};
 use tfckpt::objects::ObjectLayout;
 use tfckpt::{BackgroundSaver, Checkpoint, Saved, Saver, Submitted, Variable, WhenBusy};
 
@@ -242,6 +242,26 @@ impl TfCheckpoints {
             global_step: position.global_step,
         });
         Ok(position.global_step)
+    }
+
+    /// Begins with values of the checkpoint at `path`, as `map` says; see [`init_from_checkpoint`](crate::init_from_checkpoint).
+    /// As in a warm start of TensorFlow's Estimator this happens only at the beginning of a run: once it has a checkpoint of
+    /// its own, or has made a step, `path` is not even opened, and the answer is `None`. `global_step` stays 0, and the
+    /// optimizer begins anew. For a `Learner`, call this before [`launch`](Self::launch).
+    ///
+    /// # Errors
+    /// As [`init_from_checkpoint`](crate::init_from_checkpoint), and if the directory has checkpoints, of which the latest
+    /// cannot be read.
+    pub fn init_from<M: Module>(
+        &self,
+        model: &mut M,
+        path: impl AsRef<std::path::Path>,
+        map: &impl tfckpt::map::Assign,
+    ) -> Result<Option<LoadReport>> {
+        if self.global_step() > 0 || self.shared.saving().saver.latest()?.is_some() {
+            return Ok(None);
+        }
+        crate::init_from_checkpoint(model, &Checkpoint::open(path)?, &self.shared.names, map).map(Some)
     }
 
     /// Counts a step of the optimizer, and saves if one is due.

@@ -56,7 +56,7 @@ impl Entry {
         })
     }
 
-    fn to_target(&self) -> Result<Target> {
+    pub(crate) fn to_target(&self) -> Result<Target> {
         if !self.var.is_contiguous() {
             let msg = "cannot restore into a variable that is not contiguous";
             return Err(candle_core::Error::CannotSetVar { msg }.bt().into());
@@ -92,7 +92,16 @@ pub(crate) fn to_variables(entries: &[Entry]) -> Result<Vec<Variable<'static>>> 
 /// the checksums of all are checked before the first is written.
 pub(crate) fn restore(entries: &[Entry], checkpoint: &Bundle, verify_first: bool) -> Result<LoadReport> {
     let targets: Vec<Target> = entries.iter().map(Entry::to_target).collect::<Result<_>>()?;
-    let mut plan = Plan::new(checkpoint, &targets)?;
+    carry_out(entries, Plan::new(checkpoint, &targets)?, checkpoint, verify_first)
+}
+
+/// Fills the entries that the plan has steps for, after it was verified, if that is wanted.
+pub(crate) fn carry_out(
+    entries: &[Entry],
+    mut plan: Plan,
+    checkpoint: &Bundle,
+    verify_first: bool,
+) -> Result<LoadReport> {
     plan.mark_used(|name| name == GLOBAL_STEP);
     if verify_first {
         plan.verify(checkpoint)?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | build a model from any TensorFlow checkpoint | [`var_builder`], [`Import`] |
 //! | train on from one | [`Import::init_from_checkpoint`] |
+//! | fine-tune: fill a part of a model from another one's | [`Variables::init_from_checkpoint`], [`Run::init_from`] |
 //! | save and restore a `VarMap` | [`Variables`] |
 //! | get the variables of a graph whose code is lost | [`import_meta_graph`] |
 //! | save a training run as it goes, and resume it | [`Run`], with [`Adam`] or [`AdamW`] |
@@ -58,6 +59,7 @@
     clippy::print_stdout
 )]
 
+mod assign;
 mod bridge;
 mod entries;
 mod error;

@@ -42,6 +42,7 @@
 //! - `tracing`: saves and restores as events of `tracing`.
 //! - `rng`: [`training::CheckpointRng`], a random number generator that a checkpoint holds the state of.
 //! - `signals`: [`training::Stop`] listens for SIGTERM and SIGINT.
+//! - `regex`: `WarmStart` and `AssignmentMap::replace` in [`map`], which name variables by regular expressions.
 //! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
 //!
 //! # The format
@@ -94,7 +95,7 @@ pub use checkpoint::{
     checkpoint_state, latest_checkpoint, merge_checkpoints,
 };
 pub use dtype::DType;
-pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};
+pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, Result, TableError};
 pub use limits::Limits;
 pub use meta::{
     AttrValue, Collection, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo, VariableKind,

@@ -8,6 +8,7 @@ use tfckpt::map::{LoadReport, NameMap};
 use tfckpt::objects::ObjectLayout;
 use tfckpt::{BackgroundSaver, Checkpoint, Saved, Saver, Submitted, WhenBusy};
 
+use crate::assign;
 use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
 use crate::layers::Layers;
@@ -193,6 +194,24 @@ impl Run {
             None => drop(entries::to_variables(&self.entries()?)?),
         }
         Ok(self.global_step)
+    }
+
+    /// Begins with values of the checkpoint at `path`, as `map` says: an [`AssignmentMap`](tfckpt::map::AssignmentMap) or a
+    /// [`WarmStart`](tfckpt::map::WarmStart). As in a warm start of TensorFlow's Estimator this happens only at the beginning
+    /// of a run: once it has a checkpoint of its own, or has made a step, `path` is not even opened, and the answer is
+    /// `None`. `global_step` stays 0. Slots, counters and what is [tracked](Self::track) are filled only if the map says
+    /// so by `optimizer_state`.
+    ///
+    /// # Errors
+    /// As [`Variables::init_from_checkpoint`], and [`tfckpt::Error::StateFile`] or [`tfckpt::Error::NoCheckpoint`] if the
+    /// directory's own checkpoint cannot be read.
+    pub fn init_from(
+        &mut self,
+        path: impl AsRef<std::path::Path>,
+        map: &impl tfckpt::map::Assign,
+    ) -> Result<Option<LoadReport>> {
+        let has_begun = self.global_step > 0 || self.saver.latest()?.is_some();
+        assign::init_run(has_begun, &self.variables, self.entries()?, path.as_ref(), map)
     }
 
     /// Goes on from this checkpoint, which may lie elsewhere and be TensorFlow's. All or nothing, as

@@ -3,11 +3,13 @@
 //! Low layers return small errors that know offsets but no paths ([`TableError`], [`EntryFault`]); the layer that
 //! knows the file and the variable adds them once.
 
+mod assignment;
 mod faults;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use assignment::AssignmentFault;
 pub use faults::{EntryFault, TableError};
 
 use crate::dtype::DType;
@@ -299,6 +301,15 @@ pub enum Error {
         report: Box<LoadReport>,
     },
 
+    /// An assignment map or warm start cannot be carried out. The model has not been touched.
+    #[error("checkpoint `{}` cannot initialize the model, which was left as it is{}", prefix.display(), assignment::Lines(faults))]
+    Assignment {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// All that is wrong.
+        faults: Vec<AssignmentFault>,
+    },
+
     /// The caller's own source of a variable's bytes failed.
     #[error("the bytes of variable `{name}` could not be produced")]
     Source {
@@ -383,6 +394,7 @@ impl Error {
             | Error::InvalidArgument { .. }
             | Error::AlreadyExists { .. }
             | Error::Locked { .. }
+            | Error::Assignment { .. }
             | Error::Mismatch { .. }
             | Error::State { .. }
             | Error::Signal { .. } => ErrorKind::Usage,

@@ -8,12 +8,19 @@
 //! parameter path + Layer + Role --NameMap--> name in the checkpoint, Layout
 //! all of them, as Targets --Plan--> steps in file order, or one error with every problem in it
 //! ```
+//!
+//! A restore fills all of a model. Fine-tuning fills a part of it, perhaps under other names: an [`AssignmentMap`] or a
+//! `WarmStart` says which, and makes such a plan out of all [`ModelVariable`]s.
 
+mod assign;
 mod layer;
 mod names;
 mod plan;
 mod report;
 
+#[cfg(feature = "regex")]
+pub use assign::WarmStart;
+pub use assign::{Assign, AssignmentMap, ModelVariable, Purpose};
 pub use layer::{DenseOrder, Layer, Role};
 pub use names::NameMap;
 pub use plan::{Filling, Plan, Step, Target};

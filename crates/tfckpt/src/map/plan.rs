@@ -62,50 +62,18 @@ impl Plan {
 
     /// Like [`new`](Self::new), but targets that are missing or do not fit are left out and reported.
     pub fn partial(checkpoint: &Bundle, targets: &[Target]) -> Plan {
-        let mut report = LoadReport::default();
-        let mut steps = Vec::new();
-        let mut used = BTreeSet::new();
+        let mut draft = Draft::default();
         for (index, target) in targets.iter().enumerate() {
             match find(checkpoint, target) {
-                Err(candidates) => report.missing.push(Missing {
+                Ok(info) => draft.fill(checkpoint, index, target, info),
+                Err(candidates) => draft.report.missing.push(Missing {
                     path: target.path.clone(),
                     names: target.names.clone(),
                     candidates,
                 }),
-                Ok(info) => {
-                    used.insert(info.key());
-                    match fit(info, target) {
-                        Ok(transform) => {
-                            report.loaded.push(Loaded {
-                                path: target.path.clone(),
-                                name: checkpoint.display_name(info),
-                                transposed: !transform.is_identity(),
-                            });
-                            steps.push(Step {
-                                target: index,
-                                info: info.clone(),
-                                transform,
-                            });
-                        }
-                        Err(mismatched) => report.mismatched.push(mismatched),
-                    }
-                }
             }
         }
-        // The object graph is no variable of any model.
-        let is_unused = |info: &&VariableInfo| !used.contains(info.key()) && info.key() != OBJECT_GRAPH_KEY.as_bytes();
-        let unused = checkpoint.variables().filter(is_unused);
-        report.unused = unused.map(|info| checkpoint.display_name(info)).collect();
-        for missing in report
-            .missing
-            .iter_mut()
-            .filter(|missing| missing.candidates.is_empty())
-        {
-            let wanted = missing.names.first().map_or("", String::as_str);
-            missing.candidates = nearest(wanted, report.unused.iter().map(String::as_str), 3);
-        }
-        steps.sort_by_key(|step| (step.info.shard(), step.info.offset()));
-        Plan { steps, report }
+        draft.finish(checkpoint)
     }
 
     /// The steps, in the order of the data files.
@@ -121,6 +89,11 @@ impl Plan {
     /// The report, as the result of the load.
     pub fn into_report(self) -> LoadReport {
         self.report
+    }
+
+    /// What does not fit, taken out of the report.
+    pub(super) fn take_mismatched(&mut self) -> Vec<Mismatched> {
+        std::mem::take(&mut self.report.mismatched)
     }
 
     /// Takes variables off the list of unused ones: those that the caller reads by itself.
@@ -155,6 +128,58 @@ impl Plan {
                 None => Err(Error::invalid("a step that is not in the plan").into()),
             })
         })
+    }
+}
+
+/// A plan in the making.
+#[derive(Debug, Default)]
+pub(super) struct Draft<'c> {
+    steps: Vec<Step>,
+    report: LoadReport,
+    used: BTreeSet<&'c [u8]>,
+}
+
+impl<'c> Draft<'c> {
+    /// This variable is meant to fill this target, the one of number `index`.
+    pub(super) fn fill(&mut self, checkpoint: &'c Bundle, index: usize, target: &Target, info: &'c VariableInfo) {
+        self.used.insert(info.key());
+        match fit(info, target) {
+            Ok(transform) => {
+                self.report.loaded.push(Loaded {
+                    path: target.path.clone(),
+                    name: checkpoint.display_name(info),
+                    transposed: !transform.is_identity(),
+                });
+                self.steps.push(Step {
+                    target: index,
+                    info: info.clone(),
+                    transform,
+                });
+            }
+            Err(mismatched) => self.report.mismatched.push(mismatched),
+        }
+    }
+
+    pub(super) fn finish(self, checkpoint: &Bundle) -> Plan {
+        let Draft {
+            mut steps,
+            mut report,
+            used,
+        } = self;
+        // The object graph is no variable of any model.
+        let is_unused = |info: &&VariableInfo| !used.contains(info.key()) && info.key() != OBJECT_GRAPH_KEY.as_bytes();
+        let unused = checkpoint.variables().filter(is_unused);
+        report.unused = unused.map(|info| checkpoint.display_name(info)).collect();
+        for missing in report
+            .missing
+            .iter_mut()
+            .filter(|missing| missing.candidates.is_empty())
+        {
+            let wanted = missing.names.first().map_or("", String::as_str);
+            missing.candidates = nearest(wanted, report.unused.iter().map(String::as_str), 3);
+        }
+        steps.sort_by_key(|step| (step.info.shard(), step.info.offset()));
+        Plan { steps, report }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Our side of `tests/interop`: does with this project what `interop.py` asks, and prints what it found as JSON.
 
+mod assign;
 mod burn_run;
 mod candle_run;
 mod codec;
@@ -23,6 +24,7 @@ fn main() -> Result<()> {
         ["objects-save", spec, directory, steps @ ..] => objects::save(spec, directory, steps),
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
+        ["assign", spec] => assign::assign(spec),
         ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
         ["burn", directory, data, until, kind] => {
             burn_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
@@ -33,7 +35,7 @@ fn main() -> Result<()> {
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }
