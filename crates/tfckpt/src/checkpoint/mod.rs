@@ -3,6 +3,7 @@
 mod background;
 mod merge;
 mod open;
+mod policy;
 mod retention;
 mod saver;
 mod state;
@@ -11,6 +12,7 @@ mod state_text;
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
+pub use policy::{Dropped, Goal, Reason, Record, Retention, Verdict};
 pub use saver::{Saved, Saver};
 pub use state::{CheckpointState, checkpoint_state, latest_checkpoint};
 
