@@ -1,6 +1,7 @@
 //! Checkpoints as people handle them: found by path, saved by step, kept by number.
 
 mod background;
+mod history;
 mod merge;
 mod open;
 mod policy;
@@ -10,6 +11,7 @@ mod state;
 mod state_text;
 
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
+pub use history::{Best, History};
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use policy::{Dropped, Goal, Reason, Record, Retention, Verdict};
