@@ -83,8 +83,9 @@ pub mod map;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
-    BackgroundSaver, Best, Checkpoint, CheckpointState, Dropped, GLOBAL_STEP, Goal, History, Reason, Record, Retention,
-    Saved, Saver, Submitted, Verdict, WhenBusy, checkpoint_state, latest_checkpoint, merge_checkpoints,
+    BackgroundSaver, Best, Checkpoint, CheckpointState, Clock, Dropped, GLOBAL_STEP, Goal, History, Reason, Record,
+    Retention, Saved, Saver, Submitted, SystemClock, Verdict, WhenBusy, checkpoint_state, latest_checkpoint,
+    merge_checkpoints,
 };
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};

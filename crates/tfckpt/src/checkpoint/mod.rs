@@ -1,6 +1,9 @@
 //! Checkpoints as people handle them: found by path, saved by step, kept by number.
 
 mod background;
+mod clock;
+mod commit;
+mod directory;
 mod history;
 mod merge;
 mod open;
@@ -11,6 +14,7 @@ mod state;
 mod state_text;
 
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
+pub use clock::{Clock, SystemClock};
 pub use history::{Best, History};
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;

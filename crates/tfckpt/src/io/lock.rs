@@ -13,7 +13,7 @@ pub trait Lock: std::fmt::Debug + Send + Sync {}
 pub(super) struct LocalLock {
     path: PathBuf,
     /// Closing it releases the lock.
-    _file: File,
+    file: File,
 }
 
 /// Somebody who removes the file while we wait for it makes us start again. More often than this is not chance.
@@ -34,7 +34,7 @@ impl LocalLock {
             if is_file_at(&file, &path) {
                 file.set_len(0)?;
                 (&file).write_all(holder.as_bytes())?;
-                return Ok(Some(LocalLock { path, _file: file }));
+                return Ok(Some(LocalLock { path, file }));
             }
         }
         Err(io::Error::other("the lock file disappears again and again"))
@@ -45,8 +45,11 @@ impl Lock for LocalLock {}
 
 impl Drop for LocalLock {
     fn drop(&mut self) {
-        // While it is locked: whoever opened it meanwhile finds out that it is no longer the file of that name.
-        let _ = fs::remove_file(&self.path);
+        // While it is locked: whoever opened it meanwhile finds out that it is no longer the file of that name. In a
+        // directory that was moved, the name may be somebody else's by now.
+        if is_file_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
