@@ -39,6 +39,7 @@
 //!
 //! # Features
 //! - `half` (default): `half::f16` and `half::bf16` as [`Element`]s.
+//! - `tracing`: saves and restores as events of `tracing`.
 //! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
 //!
 //! # The format
@@ -82,6 +83,8 @@ mod checkpoint;
 pub mod map;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
+#[cfg(feature = "tracing")]
+pub use checkpoint::Tracing;
 pub use checkpoint::{
     BackgroundSaver, Best, Checkpoint, CheckpointState, Clock, Dropped, GLOBAL_STEP, Goal, History, Reason, Record,
     Retention, Saved, Saver, Submitted, SystemClock, Verdict, WhenBusy, checkpoint_state, latest_checkpoint,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use super::join::{self, JoinError};
 use super::payload::{Strings, encode_strings, is_framed};
@@ -12,7 +13,7 @@ use super::{VariableInfo, bands, index_name, v1, v2};
 use crate::bytes::{Crc, endian};
 use crate::dtype::DType;
 use crate::error::{EntryFault, Error, Result};
-use crate::io::{Blank, Storage, filled, zeroed};
+use crate::io::{Blank, Done, Progress, Storage, Watched, Work, filled, zeroed};
 use crate::limits::Limits;
 use crate::slice::Slice;
 use crate::suggest::nearest;
@@ -35,6 +36,7 @@ pub struct Bundle {
     source: Box<dyn Source>,
     pub(super) bands: bands::Pool,
     names: Option<Arc<dyn Names>>,
+    progress: Option<Arc<dyn Progress>>,
 }
 
 /// Names of variables other than their keys, known to a higher layer.
@@ -100,7 +102,49 @@ impl Bundle {
             source: opened.source,
             bands: bands::Pool::default(),
             names: None,
+            progress: None,
         })
+    }
+
+    /// Opens a bundle as [`open`](Self::open) does, and tells how much of its data files is read. Whoever reads many
+    /// variables says when that begins and ends: plans do.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_watched(
+        storage: Arc<dyn Storage>,
+        prefix: &str,
+        limits: &Limits,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self> {
+        let watched = Arc::new(Watched::new(storage, progress.clone()));
+        Ok(Bundle {
+            progress: Some(progress),
+            ..Self::open(watched, prefix, limits)?
+        })
+    }
+
+    /// Tells of work on these variables, if anybody wants to know.
+    pub(crate) fn watch<T, E>(
+        &self,
+        work: Work,
+        variables: &[&VariableInfo],
+        reading: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Some(progress) = &self.progress else {
+            return reading();
+        };
+        let started = Instant::now();
+        let bytes = variables.iter().map(|info| info.size()).fold(0, u64::saturating_add);
+        progress.begin(work, bytes);
+        let read = reading()?;
+        progress.end(&Done {
+            work,
+            prefix: self.prefix(),
+            bytes,
+            elapsed: started.elapsed(),
+        });
+        Ok(read)
     }
 
     /// The same bundle, whose variables can be asked for by these names, too.

@@ -1,12 +1,13 @@
 //! One checkpoint on its way to the disk.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::GLOBAL_STEP;
 use super::retention::remove_checkpoint;
 use crate::bundle::{Bundle, BundleWriter, Written, index_name, parse_shard_name};
 use crate::error::{Error, Result};
-use crate::io::{Durability, Storage, write_file};
+use crate::io::{Done, Durability, Progress, Storage, Watched, Work, write_file};
 use crate::limits::Limits;
 use crate::meta::{GraphSpec, MetaGraphWriter, VariableKind, meta_name};
 use crate::objects::ObjectLayout;
@@ -22,6 +23,7 @@ pub(super) struct Committer {
     /// The graph that is written beside each, unless they are object-based.
     pub(super) meta_graph: Option<MetaGraphWriter>,
     pub(super) objects: Option<ObjectLayout>,
+    pub(super) progress: Option<Arc<dyn Progress>>,
 }
 
 impl Default for Committer {
@@ -37,6 +39,7 @@ impl Default for Committer {
                 keep_checkpoint_every_n_hours: super::saver::KEEP_EVERY_N_HOURS,
             }),
             objects: None,
+            progress: None,
         }
     }
 }
@@ -74,7 +77,7 @@ impl Committer {
         variables: Vec<Variable<'_>>,
     ) -> Result<Written> {
         check_space(storage.as_ref(), name, &variables)?;
-        let written = self.write_files(storage, name, variables);
+        let written = self.write_watched(storage, name, variables);
         let written = written.and_then(|written| match self.verify {
             true => self.read_back(storage, name).map(|()| written),
             false => Ok(written),
@@ -84,6 +87,28 @@ impl Committer {
             let _ = remove_checkpoint(storage.as_ref(), name);
         }
         written
+    }
+
+    /// Writes the files, and tells how far that has come.
+    fn write_watched(&self, storage: &Arc<dyn Storage>, name: &str, variables: Vec<Variable<'_>>) -> Result<Written> {
+        let Some(progress) = &self.progress else {
+            return self.write_files(storage, name, variables);
+        };
+        let started = Instant::now();
+        let bytes = variables
+            .iter()
+            .filter_map(Variable::byte_len)
+            .fold(0, u64::saturating_add);
+        progress.begin(Work::Save, bytes);
+        let watched: Arc<dyn Storage> = Arc::new(Watched::new(storage.clone(), progress.clone()));
+        let written = self.write_files(&watched, name, variables)?;
+        progress.end(&Done {
+            work: Work::Save,
+            prefix: written.prefix.clone(),
+            bytes: written.data_bytes,
+            elapsed: started.elapsed(),
+        });
+        Ok(written)
     }
 
     fn write_files(&self, storage: &Arc<dyn Storage>, name: &str, variables: Vec<Variable<'_>>) -> Result<Written> {

@@ -5,6 +5,8 @@ mod clock;
 mod commit;
 mod directory;
 mod history;
+#[cfg(feature = "tracing")]
+mod logged;
 mod merge;
 mod open;
 mod policy;
@@ -16,6 +18,8 @@ mod state_text;
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
 pub use clock::{Clock, SystemClock};
 pub use history::{Best, History};
+#[cfg(feature = "tracing")]
+pub use logged::Tracing;
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use policy::{Dropped, Goal, Reason, Record, Retention, Verdict};

@@ -12,7 +12,7 @@ use super::state::{STATE_FILE, checkpoint_state};
 use crate::bundle::{Bundle, Names, VariableInfo, matches, parse_shard_name};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::io::LocalDir;
+use crate::io::{LocalDir, Progress};
 use crate::limits::Limits;
 use crate::objects::{ObjectGraph, ObjectNames};
 use crate::suggest::nearest;
@@ -58,11 +58,17 @@ impl Checkpoint {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
-        let prefix = resolve(path.as_ref())?;
-        let no_name = || no_checkpoint(path.as_ref(), "its last component is not UTF-8 text");
-        let name = prefix.file_name().and_then(OsStr::to_str).ok_or_else(no_name)?;
-        let storage = Arc::new(LocalDir::new(prefix.parent().unwrap_or(Path::new(""))));
-        Ok(Bundle::open(storage, name, limits)?.into())
+        let (storage, name) = place(path.as_ref())?;
+        Ok(Bundle::open(storage, &name, limits)?.into())
+    }
+
+    /// Opens the checkpoint at `path`, and tells how far verifying and restoring it have come.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_watched(path: impl AsRef<Path>, limits: &Limits, progress: Arc<dyn Progress>) -> Result<Self> {
+        let (storage, name) = place(path.as_ref())?;
+        Ok(Bundle::open_watched(storage, &name, limits, progress)?.into())
     }
 
     /// The object graph of a checkpoint that `tf.train.Checkpoint`, Keras or a SavedModel wrote; `None` if it is
@@ -137,6 +143,15 @@ impl From<Bundle> for Checkpoint {
             objects,
         }
     }
+}
+
+/// The directory of the checkpoint that `path` means, and its name there.
+fn place(path: &Path) -> Result<(Arc<LocalDir>, String)> {
+    let prefix = resolve(path)?;
+    let name = prefix.file_name().and_then(OsStr::to_str);
+    let name = name.ok_or_else(|| no_checkpoint(path, "its last component is not UTF-8 text"))?;
+    let storage = Arc::new(LocalDir::new(prefix.parent().unwrap_or(Path::new(""))));
+    Ok((storage, name.to_owned()))
 }
 
 /// The prefix that `path` means.

@@ -12,7 +12,7 @@ use super::retention::{HourlyKeeper, numbered, step_of, surplus};
 use super::state::CheckpointState;
 use crate::bundle::{Bundle, Written};
 use crate::error::{Error, Result};
-use crate::io::{Durability, Storage};
+use crate::io::{Durability, Progress, Storage};
 use crate::limits::Limits;
 use crate::meta::{MetaGraphWriter, VariableKind};
 use crate::objects::ObjectLayout;
@@ -252,6 +252,13 @@ impl Saver {
         self
     }
 
+    /// Who is told how far saves have come, and restores of what [`latest`](Self::latest) opens. Default: nobody.
+    #[must_use]
+    pub fn progress(mut self, progress: impl Progress + 'static) -> Self {
+        self.committer.progress = Some(Arc::new(progress));
+        self
+    }
+
     /// What tells the time. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -436,7 +443,11 @@ impl Saver {
     }
 
     fn open(&self, name: &str) -> Result<Checkpoint> {
-        let bundle = Bundle::open(self.directory.storage.clone(), name, &Limits::default());
+        let (storage, limits) = (self.directory.storage.clone(), Limits::default());
+        let bundle = match &self.committer.progress {
+            Some(progress) => Bundle::open_watched(storage, name, &limits, progress.clone()),
+            None => Bundle::open(storage, name, &limits),
+        };
         Ok(bundle?.into())
     }
 

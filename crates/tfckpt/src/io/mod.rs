@@ -8,6 +8,7 @@ mod leftovers;
 mod local;
 mod lock;
 mod memory;
+mod progress;
 mod system;
 
 use std::io;
@@ -20,6 +21,8 @@ pub(crate) use blank::{Blank, filled};
 pub use local::LocalDir;
 pub use lock::Lock;
 pub use memory::MemoryDir;
+pub(crate) use progress::Watched;
+pub use progress::{Done, Progress, Work};
 
 /// One directory of files.
 ///

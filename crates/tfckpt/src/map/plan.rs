@@ -134,7 +134,7 @@ impl Plan {
     /// As [`Bundle::verify`].
     pub fn verify(&self, checkpoint: &Bundle) -> Result<()> {
         let infos: Vec<&VariableInfo> = self.steps.iter().map(Step::variable).collect();
-        checkpoint.verify_all(&infos)
+        checkpoint.watch(Work::Verify, &infos, || checkpoint.verify_all(&infos))
     }
 
     /// Carries the plan out on all cores: `work` is called once for each step, by several threads at once, and decides
@@ -148,9 +148,11 @@ impl Plan {
         work: impl Fn(&Filling<'_>) -> Result<T, E> + Sync,
     ) -> Result<Vec<T>, E> {
         let infos: Vec<&VariableInfo> = self.steps.iter().map(Step::variable).collect();
-        checkpoint.read_each(&infos, |number, reading| match self.steps.get(number) {
-            Some(step) => work(&Filling { step, reading }),
-            None => Err(Error::invalid("a step that is not in the plan").into()),
+        checkpoint.watch(Work::Restore, &infos, || {
+            checkpoint.read_each(&infos, |number, reading| match self.steps.get(number) {
+                Some(step) => work(&Filling { step, reading }),
+                None => Err(Error::invalid("a step that is not in the plan").into()),
+            })
         })
     }
 }

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Every fault at every moment of a save: in process (tests/faults.rs), and from outside with strace on real trainings.
+# Needs strace and the environment with TensorFlow. Ends with `N passed, N failed`.
+#   tests/faults/run.sh [STRIDE]    one of STRIDE points from outside; default: all of them, which takes half an hour
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+stride=${1:-1}
+
+source tests/interop/environment.sh
+command -v strace >/dev/null || { echo "strace is missing: apt-get install strace" >&2; exit 1; }
+
+cargo build --quiet -p tfckpt-cli
+cargo build --quiet --example candle_digits --example burn_digits
+target=${CARGO_TARGET_DIR:-target}/debug
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+
+cargo test --quiet --test faults -- --nocapture | tee -a "$out"
+for example in candle_digits burn_digits; do
+    echo "== $example"
+    TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES= "$venv/bin/python" tests/faults/outside.py \
+        --program "$target/examples/$example" --reader "$target/tfckpt" --stride "$stride" | tee -a "$out" || true
+done
+passed=$(sed -nE 's/^(in process|outside): ([0-9]+) passed.*/\2/p' "$out" | paste -sd+ | bc)
+failed=$(sed -nE 's/^(in process|outside): .* ([0-9]+) failed/\2/p' "$out" | paste -sd+ | bc)
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
