@@ -5,8 +5,10 @@ mod clock;
 mod commit;
 mod directory;
 mod history;
+mod keeper;
 #[cfg(feature = "tracing")]
 mod logged;
+mod manager;
 mod merge;
 mod open;
 mod policy;
@@ -20,6 +22,7 @@ pub use clock::{Clock, SystemClock};
 pub use history::{Best, History};
 #[cfg(feature = "tracing")]
 pub use logged::Tracing;
+pub use manager::{CheckpointManager, SaveAt};
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use policy::{Dropped, Goal, Reason, Record, Retention, Verdict};

@@ -1,5 +1,8 @@
 //! Saving checkpoint after checkpoint into one directory.
 
+mod rules;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +11,7 @@ use super::Checkpoint;
 use super::clock::{Clock, SystemClock};
 use super::commit::Committer;
 use super::directory::{Directory, replaced_name};
+use super::keeper::{Committed, Keeper};
 use super::retention::{HourlyKeeper, numbered, step_of, surplus};
 use super::state::CheckpointState;
 use crate::bundle::{Bundle, Written};
@@ -61,6 +65,8 @@ pub struct Saver {
     write_state: bool,
     variable_kind: VariableKind,
     write_meta_graph: bool,
+    /// Rules beyond TensorFlow's, and the history that they look at.
+    keeper: Keeper,
     /// The kept checkpoints, oldest first; `None` until the state file was read.
     tracked: Option<Vec<Tracked>>,
 }
@@ -71,6 +77,23 @@ struct Tracked {
     prefix: PathBuf,
     /// When it was saved, in seconds since 1970.
     time: f64,
+}
+
+/// A checkpoint on its way.
+struct New<'a> {
+    name: &'a str,
+    global_step: i64,
+    metrics: BTreeMap<String, f64>,
+    /// Whether there is more to look at than the list of the latest.
+    has_rules: bool,
+}
+
+/// What goes with one save.
+#[derive(Debug, Default)]
+struct Doomed {
+    prefixes: Vec<PathBuf>,
+    /// Why the history could not be written.
+    history_error: Option<Error>,
 }
 
 /// What one save did.
@@ -89,7 +112,7 @@ pub struct Saved {
     pub blocked: Duration,
     /// The prefixes of the checkpoints that were too old and are gone.
     pub removed: Vec<PathBuf>,
-    /// Why old checkpoints could not be removed. The save itself succeeded.
+    /// Why old checkpoints could not be removed, or the history not be written. The save itself succeeded.
     pub removal_errors: Vec<Error>,
 }
 
@@ -120,6 +143,7 @@ impl Saver {
             write_state: true,
             variable_kind: VariableKind::default(),
             write_meta_graph: true,
+            keeper: Keeper::default(),
             tracked: None,
         }
     }
@@ -316,6 +340,15 @@ impl Saver {
     /// [`BundleWriter::add`](crate::BundleWriter::add) and [`BundleWriter::finish`](crate::BundleWriter::finish). After an
     /// error all earlier checkpoints are as they were.
     pub fn save<'a>(&mut self, variables: impl IntoIterator<Item = Variable<'a>>, global_step: i64) -> Result<Saved> {
+        self.save_as(variables, global_step, BTreeMap::new())
+    }
+
+    fn save_as<'a>(
+        &mut self,
+        variables: impl IntoIterator<Item = Variable<'a>>,
+        global_step: i64,
+        metrics: BTreeMap<String, f64>,
+    ) -> Result<Saved> {
         let started = Instant::now();
         let variables = self.committer.arrange(variables, global_step, global_step)?;
         self.committer.meta_graph = self.write_meta_graph.then_some(MetaGraphWriter {
@@ -327,14 +360,25 @@ impl Saver {
         let mut tracked = self.tracked()?;
         let name = numbered(&self.directory.basename, global_step, self.pad_step_number);
         let prefix = self.directory.prefix(&name);
+        // Before anything is renamed, or taken out of the list.
+        let has_rules = self.keeper.is_active(&self.directory, !metrics.is_empty());
+        if has_rules {
+            self.keeper.history(&self.directory, &prefixes(&tracked));
+        }
         // Whatever fails from here on, the state file knows best what is tracked.
         self.tracked = None;
         self.make_room(&mut tracked, &name, global_step)?;
-        let committed = self.commit(&mut tracked, &name, variables);
-        let (written, doomed) = match committed {
+        let new = New {
+            name: &name,
+            global_step,
+            metrics,
+            has_rules,
+        };
+        let (written, doomed) = match self.commit(&mut tracked, new, variables) {
             Ok(committed) => committed,
             Err(error) => {
                 self.put_back(&mut tracked, &name);
+                self.keeper.look_again();
                 return Err(error);
             }
         };
@@ -348,7 +392,8 @@ impl Saver {
             removed: Vec::new(),
             removal_errors: Vec::new(),
         };
-        self.remove(doomed, &mut saved);
+        saved.removal_errors.extend(doomed.history_error);
+        self.remove(doomed.prefixes, &mut saved);
         saved.elapsed = started.elapsed();
         saved.blocked = saved.elapsed;
         Ok(saved)
@@ -358,16 +403,17 @@ impl Saver {
     fn commit(
         &mut self,
         tracked: &mut Vec<Tracked>,
-        name: &str,
+        new: New<'_>,
         variables: Vec<Variable<'_>>,
-    ) -> Result<(Written, Vec<PathBuf>)> {
+    ) -> Result<(Written, Doomed)> {
+        let name = new.name;
         let written = self.committer.write(&self.directory.storage, name, variables)?;
         if !self.write_state {
-            return Ok((written, Vec::new()));
+            return Ok((written, Doomed::default()));
         }
         let prefix = self.directory.prefix(name);
         let mut hourly = self.hourly;
-        let doomed = self.too_old(tracked, &prefix, &mut hourly);
+        let doomed = self.too_old(tracked, new, &mut hourly);
         if let Err(error) = self.write_tracked(tracked) {
             // Unless the state file names it all the same: then it is the latest, and its files are needed.
             let state = self.directory.state();
@@ -381,37 +427,60 @@ impl Saver {
     }
 
     /// Adds the new checkpoint to those that are tracked, and takes out those that are too old.
-    fn too_old(&self, tracked: &mut Vec<Tracked>, prefix: &Path, hourly: &mut HourlyKeeper) -> Vec<PathBuf> {
-        let replaced = replaced_prefix(prefix);
-        let mut doomed: Vec<PathBuf> = Vec::new();
+    fn too_old(&mut self, tracked: &mut Vec<Tracked>, new: New<'_>, hourly: &mut HourlyKeeper) -> Doomed {
+        let (prefix, time) = (self.directory.prefix(new.name), self.clock.now());
+        let replaced = replaced_prefix(&prefix);
+        let mut doomed = Doomed::default();
         tracked.retain(|checkpoint| {
             let replaced = checkpoint.prefix == replaced;
-            doomed.extend(replaced.then(|| checkpoint.prefix.clone()));
+            doomed.prefixes.extend(replaced.then(|| checkpoint.prefix.clone()));
             !replaced && checkpoint.prefix != prefix
         });
         tracked.push(Tracked {
-            prefix: prefix.to_owned(),
-            time: self.clock.now(),
+            prefix: prefix.clone(),
+            time,
         });
+        let mut preserved = Vec::new();
         for checkpoint in tracked.drain(..surplus(tracked.len(), self.max_to_keep)) {
-            if !hourly.keeps(checkpoint.time) {
-                doomed.push(checkpoint.prefix);
+            match (hourly.keeps(checkpoint.time), new.has_rules) {
+                (true, _) => preserved.push(checkpoint.prefix),
+                (false, false) => doomed.prefixes.push(checkpoint.prefix),
+                // The rules decide.
+                (false, true) => {}
             }
         }
         if self.max_to_keep.is_none() {
             tracked.drain(..tracked.len() - 1);
         }
+        if new.has_rules {
+            let committed = Committed {
+                prefix,
+                global_step: new.global_step,
+                time,
+                metrics: new.metrics,
+            };
+            let (dropped, error) = self
+                .keeper
+                .enter(&self.directory, committed, &preserved, self.max_to_keep);
+            tracked.retain(|checkpoint| !dropped.contains(&checkpoint.prefix));
+            doomed.prefixes.extend(dropped);
+            doomed.history_error = error;
+        }
         doomed
     }
 
     /// Removes checkpoints that the state file does not name any more.
-    fn remove(&self, doomed: Vec<PathBuf>, saved: &mut Saved) {
+    fn remove(&mut self, doomed: Vec<PathBuf>, saved: &mut Saved) {
         for prefix in doomed {
             // A path from elsewhere, or of another base name, is forgotten and never touched.
             let Some(name) = self.directory.own_name(&prefix) else {
                 continue;
             };
-            match self.directory.remove(&name) {
+            let removed = self.directory.remove(&name);
+            if removed.is_ok() {
+                self.keeper.removed(&name);
+            }
+            match removed {
                 // That it had this name for a moment is nobody's business.
                 Ok(()) if prefix == replaced_prefix(&saved.prefix) => {}
                 Ok(()) => saved.removed.push(prefix),
@@ -526,9 +595,12 @@ impl Saver {
     }
 
     fn write_tracked(&self, tracked: &[Tracked]) -> Result<()> {
-        let paths = tracked.iter().map(|checkpoint| checkpoint.prefix.clone());
-        self.directory.write_state(CheckpointState::new(paths.collect()))
+        self.directory.write_state(CheckpointState::new(prefixes(tracked)))
     }
+}
+
+fn prefixes(tracked: &[Tracked]) -> Vec<PathBuf> {
+    tracked.iter().map(|checkpoint| checkpoint.prefix.clone()).collect()
 }
 
 /// What a checkpoint is called while another takes its place.

@@ -6,6 +6,7 @@ use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::io::Work;
 use crate::layout::{Layout, Transform};
 use crate::objects::OBJECT_GRAPH_KEY;
 use crate::shape::Shape;

@@ -96,9 +96,8 @@ impl History {
     /// Brings it in agreement with the directory: forgets checkpoints that are gone, and adds those of this base name
     /// that nobody wrote down, with the step from the name and the time from the file.
     ///
-    /// One that the state file does not list, although it is older than those that it lists, was set aside by somebody
-    /// whose reasons are lost: it is marked as preserved, as TensorFlow would never remove it either. `tracked` are the
-    /// names that the state file lists.
+    /// One of these that the state file does not list was set aside by somebody whose reasons are lost: it is marked as
+    /// preserved, as TensorFlow would never remove it either. `tracked` are the names that the state file lists.
     ///
     /// # Errors
     /// The directory cannot be listed. The history is then as it was.
@@ -112,12 +111,11 @@ impl History {
         self.records.retain(|record| there.contains_key(&record.name));
 
         let known: BTreeSet<String> = self.records.iter().map(|record| record.name.clone()).collect();
-        let newest = tracked.iter().filter_map(|name| step_of(name, basename)).max();
         let mut found: Vec<Record> = Vec::new();
         for (name, &step) in there.iter().filter(|(name, _)| !known.contains(*name)) {
             let time = storage.modified(&index_name(name)).unwrap_or(f64::NAN);
             let mut record = Record::new(name, step, time).bytes(bytes_of(storage, &files, name));
-            record.preserved = !tracked.contains(name) && newest.is_some_and(|newest| step < newest);
+            record.preserved = !tracked.contains(name);
             found.push(record);
         }
         found.sort_by_key(|record| record.global_step);
@@ -267,7 +265,8 @@ mod tests {
         let mut history = History::default();
         history.reconcile(&dir, "m", &[]).unwrap();
         assert_eq!(names(&history), ["m-9", "m-10", "m-100"]);
-        let expected = Record::new("m-10", 10, history.records()[1].time).bytes(18);
+        let mut expected = Record::new("m-10", 10, history.records()[1].time).bytes(18);
+        expected.preserved = true;
         assert_eq!(format!("{:?}", history.records()[1]), format!("{expected:?}"));
     }
 
@@ -292,8 +291,7 @@ mod tests {
             .reconcile(&dir, "m", &["m-20".to_owned(), "m-30".to_owned()])
             .unwrap();
         let preserved: Vec<bool> = history.records().iter().map(|record| record.preserved).collect();
-        // That of step 40 was committed, and its saver killed before it was listed.
-        assert_eq!(preserved, [true, false, false, false]);
+        assert_eq!(preserved, [true, false, false, true]);
     }
 
     #[test]
@@ -302,7 +300,7 @@ mod tests {
         let mut text = b"{\"checkpoints\": [{\"name\": \"m-1\", \"global_step\": 1}]}".to_vec();
         dir.insert("checkpoint.history.json", text.clone());
         assert_eq!(History::read(&dir, "checkpoint").records().len(), 1);
-        text.resize(MAX_BYTES as usize + 1, b' ');
+        text.resize(usize::try_from(MAX_BYTES).unwrap() + 1, b' ');
         dir.insert("checkpoint.history.json", text);
         assert_eq!(History::read(&dir, "checkpoint"), History::default());
     }

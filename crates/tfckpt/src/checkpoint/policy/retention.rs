@@ -100,6 +100,11 @@ impl Retention {
         self
     }
 
+    /// How many of the newest are kept; `None` for all.
+    pub(in crate::checkpoint) fn latest_count(&self) -> Option<usize> {
+        self.latest
+    }
+
     /// Says of each checkpoint why it is kept or dropped. `records` are ordered from the oldest to the newest, and so are
     /// the verdicts. Nothing is removed: what a saver would do can be looked at first.
     ///
