@@ -17,6 +17,7 @@ from assign import assignments
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
 from frameworks import examples, frameworks, python_objects
 from graphs import graphs
+from histories import histories
 from objects import objects
 from savers import savers
 from shared import check, failed, passed
@@ -34,7 +35,8 @@ def main():
     try:
         parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "merges": lambda: merges(folder, args.seed),
                  "V1 files": lambda: old_format(folder, args.seed), "broken files": broken_files,
-                 "savers": lambda: savers(folder), "graphs": lambda: graphs(folder, args.seed),
+                 "savers": lambda: savers(folder), "histories": lambda: histories(folder, args.seed),
+                 "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "frameworks as objects": lambda: python_objects(folder),

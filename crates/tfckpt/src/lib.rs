@@ -91,8 +91,9 @@ pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, Var
 #[cfg(feature = "tracing")]
 pub use checkpoint::Tracing;
 pub use checkpoint::{
-    BackgroundSaver, Checkpoint, CheckpointState, Clock, GLOBAL_STEP, Saved, Saver, Submitted, SystemClock, WhenBusy,
-    checkpoint_state, latest_checkpoint, merge_checkpoints,
+    BackgroundSaver, Best, Checkpoint, CheckpointManager, CheckpointState, Clock, Dropped, GLOBAL_STEP, Goal, History,
+    Reason, Record, Retention, SaveAt, Saved, Saver, Submitted, SystemClock, Verdict, WhenBusy, checkpoint_state,
+    latest_checkpoint, merge_checkpoints,
 };
 pub use dtype::DType;
 pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, Result, TableError};

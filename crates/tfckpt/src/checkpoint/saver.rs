@@ -1,5 +1,9 @@
 //! Saving checkpoint after checkpoint into one directory.
 
+mod options;
+mod rules;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,14 +12,14 @@ use super::Checkpoint;
 use super::clock::{Clock, SystemClock};
 use super::commit::Committer;
 use super::directory::{Directory, replaced_name};
+use super::keeper::{Committed, Keeper};
 use super::retention::{HourlyKeeper, numbered, step_of, surplus};
 use super::state::CheckpointState;
 use crate::bundle::{Bundle, Written};
 use crate::error::{Error, Result};
-use crate::io::{Durability, Progress, Storage};
+use crate::io::Storage;
 use crate::limits::Limits;
 use crate::meta::{MetaGraphWriter, VariableKind};
-use crate::objects::ObjectLayout;
 use crate::tensor::Variable;
 
 /// Saves checkpoints into a directory and keeps the last few, as `tf.compat.v1.train.Saver` does.
@@ -61,6 +65,8 @@ pub struct Saver {
     write_state: bool,
     variable_kind: VariableKind,
     write_meta_graph: bool,
+    /// Rules beyond TensorFlow's, and the history that they look at.
+    keeper: Keeper,
     /// The kept checkpoints, oldest first; `None` until the state file was read.
     tracked: Option<Vec<Tracked>>,
 }
@@ -71,6 +77,23 @@ struct Tracked {
     prefix: PathBuf,
     /// When it was saved, in seconds since 1970.
     time: f64,
+}
+
+/// A checkpoint on its way.
+struct New<'a> {
+    name: &'a str,
+    global_step: i64,
+    metrics: BTreeMap<String, f64>,
+    /// Whether there is more to look at than the list of the latest.
+    has_rules: bool,
+}
+
+/// What goes with one save.
+#[derive(Debug, Default)]
+struct Doomed {
+    prefixes: Vec<PathBuf>,
+    /// Why the history could not be written.
+    history_error: Option<Error>,
 }
 
 /// What one save did.
@@ -89,7 +112,7 @@ pub struct Saved {
     pub blocked: Duration,
     /// The prefixes of the checkpoints that were too old and are gone.
     pub removed: Vec<PathBuf>,
-    /// Why old checkpoints could not be removed. The save itself succeeded.
+    /// Why old checkpoints could not be removed, or the history not be written. The save itself succeeded.
     pub removal_errors: Vec<Error>,
 }
 
@@ -120,151 +143,9 @@ impl Saver {
             write_state: true,
             variable_kind: VariableKind::default(),
             write_meta_graph: true,
+            keeper: Keeper::default(),
             tracked: None,
         }
-    }
-
-    /// The name in front of `-STEP`. Default: `model.ckpt`.
-    #[must_use]
-    pub fn basename(mut self, basename: impl Into<String>) -> Self {
-        self.directory.basename = basename.into();
-        self
-    }
-
-    /// How many checkpoints to keep; 0 or `None` keeps all, and then the state file lists only the newest, as
-    /// TensorFlow's does. Default: 5. A lower number than that of an earlier run takes effect with the next save.
-    #[must_use]
-    pub fn max_to_keep(mut self, count: impl Into<Option<usize>>) -> Self {
-        self.max_to_keep = count.into().filter(|&count| count > 0);
-        self
-    }
-
-    /// Besides the last few, keeps a checkpoint for ever from every so many hours of training, as
-    /// `tf.compat.v1.train.Saver` does: one that is too old stays if it was saved later than the end of the current
-    /// period, and the next period begins; the first one begins when this saver is made. Such a checkpoint is no longer
-    /// in the state file. Default: 10,000, which is never.
-    #[must_use]
-    pub fn keep_checkpoint_every_n_hours(mut self, hours: f64) -> Self {
-        self.hourly = HourlyKeeper::new(hours, self.clock.now());
-        self
-    }
-
-    /// Whether the step in a name has at least eight digits, `model.ckpt-00000100`. Default: false.
-    #[must_use]
-    pub fn pad_step_number(mut self, pad: bool) -> Self {
-        self.pad_step_number = pad;
-        self
-    }
-
-    /// The name of the state file. Two savers with state files of their own can share a directory, if their base names
-    /// differ. Default: `checkpoint`.
-    #[must_use]
-    pub fn latest_filename(mut self, name: impl Into<String>) -> Self {
-        self.directory.state_file = name.into();
-        self
-    }
-
-    /// Whether saves are entered into the state file. One that is not is never removed, nor found as the latest.
-    /// Default: true.
-    #[must_use]
-    pub fn write_state(mut self, write: bool) -> Self {
-        self.write_state = write;
-        self
-    }
-
-    /// What a save waits for. Default: [`Durability::Synced`]; TensorFlow's is [`Durability::Buffered`].
-    #[must_use]
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.directory.durability = durability;
-        self.committer.durability = durability;
-        self
-    }
-
-    /// Whether the state file holds paths relative to the directory. Default: true; TensorFlow's is false. In a
-    /// directory that was given by a relative path they are relative in any case, as TensorFlow's.
-    #[must_use]
-    pub fn save_relative_paths(mut self, relative: bool) -> Self {
-        self.directory.relative_paths = relative;
-        self
-    }
-
-    /// Whether a committed checkpoint of the same step is replaced. Default: false. It stays the latest, under the name
-    /// `MODEL-STEP.replaced`, until the new one is there, whatever happens in between.
-    #[must_use]
-    pub fn overwrite(mut self, overwrite: bool) -> Self {
-        self.overwrite = overwrite;
-        self
-    }
-
-    /// Whether the directory is locked against a second writer, from the first save until this saver is dropped. The
-    /// lock is the operating system's: it goes with the process, however that ends. Storages without locks are written
-    /// to all the same. Default: true.
-    #[must_use]
-    pub fn exclusive(mut self, exclusive: bool) -> Self {
-        self.directory.exclusive = exclusive;
-        self
-    }
-
-    /// Whether each save is read back, from the device where the system can be asked for that, and compared with its
-    /// checksums before it is acknowledged. Default: false. Takes about as long as reading the checkpoint.
-    #[must_use]
-    pub fn verify_after_save(mut self, verify: bool) -> Self {
-        self.committer.verify = verify;
-        self
-    }
-
-    /// The most bytes of one data file; see [`BundleWriter::with_max_shard_bytes`](crate::BundleWriter::with_max_shard_bytes).
-    /// Default: no limit, and one file.
-    #[must_use]
-    pub fn max_shard_bytes(mut self, bytes: u64) -> Self {
-        self.committer.max_shard_bytes = bytes;
-        self
-    }
-
-    /// The most threads that write. Default: one for each core. Fewer leave cores to a training that goes on meanwhile.
-    #[must_use]
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.committer.threads = threads;
-        self
-    }
-
-    /// Whether each save writes `PREFIX.meta`, the graph with which TensorFlow's `import_meta_graph` restores the
-    /// checkpoint without any other code. Default: true.
-    #[must_use]
-    pub fn write_meta_graph(mut self, write: bool) -> Self {
-        self.write_meta_graph = write;
-        self
-    }
-
-    /// The kind of the variables in that graph. Default: [`VariableKind::Resource`].
-    #[must_use]
-    pub fn variable_kind(mut self, kind: VariableKind) -> Self {
-        self.variable_kind = kind;
-        self
-    }
-
-    /// Writes object-based checkpoints, which `tf.train.Checkpoint` restores into objects that are laid out so. The
-    /// save counter is the step, as in the name. As TensorFlow, writes no `.meta` beside them. Default: none, and
-    /// checkpoints are name-based.
-    #[must_use]
-    pub fn objects(mut self, layout: impl Into<Option<ObjectLayout>>) -> Self {
-        self.committer.objects = layout.into();
-        self
-    }
-
-    /// Who is told how far saves have come, and restores of what [`latest`](Self::latest) opens. Default: nobody.
-    #[must_use]
-    pub fn progress(mut self, progress: impl Progress + 'static) -> Self {
-        self.committer.progress = Some(Arc::new(progress));
-        self
-    }
-
-    /// What tells the time. Default: [`SystemClock`].
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
-        self.hourly = HourlyKeeper::new(self.hourly.hours(), self.clock.now());
-        self
     }
 
     /// Where it saves.
@@ -316,6 +197,15 @@ impl Saver {
     /// [`BundleWriter::add`](crate::BundleWriter::add) and [`BundleWriter::finish`](crate::BundleWriter::finish). After an
     /// error all earlier checkpoints are as they were.
     pub fn save<'a>(&mut self, variables: impl IntoIterator<Item = Variable<'a>>, global_step: i64) -> Result<Saved> {
+        self.save_as(variables, global_step, BTreeMap::new())
+    }
+
+    fn save_as<'a>(
+        &mut self,
+        variables: impl IntoIterator<Item = Variable<'a>>,
+        global_step: i64,
+        metrics: BTreeMap<String, f64>,
+    ) -> Result<Saved> {
         let started = Instant::now();
         let variables = self.committer.arrange(variables, global_step, global_step)?;
         self.committer.meta_graph = self.write_meta_graph.then_some(MetaGraphWriter {
@@ -327,14 +217,26 @@ impl Saver {
         let mut tracked = self.tracked()?;
         let name = numbered(&self.directory.basename, global_step, self.pad_step_number);
         let prefix = self.directory.prefix(&name);
+        // Before anything is renamed, or taken out of the list.
+        let has_rules = self.keeper.is_active(&self.directory, !metrics.is_empty());
+        if has_rules {
+            self.keeper.history(&self.directory, &prefixes(&tracked));
+        }
         // Whatever fails from here on, the state file knows best what is tracked.
         self.tracked = None;
         self.make_room(&mut tracked, &name, global_step)?;
         let before = tracked.clone();
-        let (written, doomed) = match self.commit(&mut tracked, &name, variables) {
+        let new = New {
+            name: &name,
+            global_step,
+            metrics,
+            has_rules,
+        };
+        let (written, doomed) = match self.commit(&mut tracked, new, variables) {
             Ok(committed) => committed,
             Err(error) => {
                 self.undo(before, &name);
+                self.keeper.look_again();
                 return Err(error);
             }
         };
@@ -348,7 +250,8 @@ impl Saver {
             removed: Vec::new(),
             removal_errors: Vec::new(),
         };
-        self.remove(doomed, &mut saved);
+        saved.removal_errors.extend(doomed.history_error);
+        self.remove(doomed.prefixes, &mut saved);
         saved.elapsed = started.elapsed();
         saved.blocked = saved.elapsed;
         Ok(saved)
@@ -358,53 +261,77 @@ impl Saver {
     fn commit(
         &mut self,
         tracked: &mut Vec<Tracked>,
-        name: &str,
+        new: New<'_>,
         variables: Vec<Variable<'_>>,
-    ) -> Result<(Written, Vec<PathBuf>)> {
+    ) -> Result<(Written, Doomed)> {
+        let name = new.name;
         let written = self.committer.write(&self.directory.storage, name, variables)?;
         if !self.write_state {
-            return Ok((written, Vec::new()));
+            return Ok((written, Doomed::default()));
         }
         let prefix = self.directory.prefix(name);
         let mut hourly = self.hourly;
-        let doomed = self.too_old(tracked, &prefix, &mut hourly);
+        let doomed = self.too_old(tracked, new, &mut hourly);
         self.write_tracked(tracked)?;
         self.hourly = hourly;
         Ok((written, doomed))
     }
 
     /// Adds the new checkpoint to those that are tracked, and takes out those that are too old.
-    fn too_old(&self, tracked: &mut Vec<Tracked>, prefix: &Path, hourly: &mut HourlyKeeper) -> Vec<PathBuf> {
-        let replaced = replaced_prefix(prefix);
-        let mut doomed: Vec<PathBuf> = Vec::new();
+    fn too_old(&mut self, tracked: &mut Vec<Tracked>, new: New<'_>, hourly: &mut HourlyKeeper) -> Doomed {
+        let (prefix, time) = (self.directory.prefix(new.name), self.clock.now());
+        let replaced = replaced_prefix(&prefix);
+        let mut doomed = Doomed::default();
         tracked.retain(|checkpoint| {
             let replaced = checkpoint.prefix == replaced;
-            doomed.extend(replaced.then(|| checkpoint.prefix.clone()));
+            doomed.prefixes.extend(replaced.then(|| checkpoint.prefix.clone()));
             !replaced && checkpoint.prefix != prefix
         });
         tracked.push(Tracked {
-            prefix: prefix.to_owned(),
-            time: self.clock.now(),
+            prefix: prefix.clone(),
+            time,
         });
+        let mut preserved = Vec::new();
         for checkpoint in tracked.drain(..surplus(tracked.len(), self.max_to_keep)) {
-            if !hourly.keeps(checkpoint.time) {
-                doomed.push(checkpoint.prefix);
+            match (hourly.keeps(checkpoint.time), new.has_rules) {
+                (true, _) => preserved.push(checkpoint.prefix),
+                (false, false) => doomed.prefixes.push(checkpoint.prefix),
+                // The rules decide.
+                (false, true) => {}
             }
         }
         if self.max_to_keep.is_none() {
             tracked.drain(..tracked.len() - 1);
         }
+        if new.has_rules {
+            let committed = Committed {
+                prefix,
+                global_step: new.global_step,
+                time,
+                metrics: new.metrics,
+            };
+            let (dropped, error) = self
+                .keeper
+                .enter(&self.directory, committed, &preserved, self.max_to_keep);
+            tracked.retain(|checkpoint| !dropped.contains(&checkpoint.prefix));
+            doomed.prefixes.extend(dropped);
+            doomed.history_error = error;
+        }
         doomed
     }
 
     /// Removes checkpoints that the state file does not name any more.
-    fn remove(&self, doomed: Vec<PathBuf>, saved: &mut Saved) {
+    fn remove(&mut self, doomed: Vec<PathBuf>, saved: &mut Saved) {
         for prefix in doomed {
             // A path from elsewhere, or of another base name, is forgotten and never touched.
             let Some(name) = self.directory.own_name(&prefix) else {
                 continue;
             };
-            match self.directory.remove(&name) {
+            let removed = self.directory.remove(&name);
+            if removed.is_ok() {
+                self.keeper.removed(&name);
+            }
+            match removed {
                 // That it had this name for a moment is nobody's business.
                 Ok(()) if prefix == replaced_prefix(&saved.prefix) => {}
                 Ok(()) => saved.removed.push(prefix),
@@ -526,9 +453,12 @@ impl Saver {
     }
 
     fn write_tracked(&self, tracked: &[Tracked]) -> Result<()> {
-        let paths = tracked.iter().map(|checkpoint| checkpoint.prefix.clone());
-        self.directory.write_state(CheckpointState::new(paths.collect()))
+        self.directory.write_state(CheckpointState::new(prefixes(tracked)))
     }
+}
+
+fn prefixes(tracked: &[Tracked]) -> Vec<PathBuf> {
+    tracked.iter().map(|checkpoint| checkpoint.prefix.clone()).collect()
 }
 
 /// What a checkpoint is called while another takes its place.

@@ -1,6 +1,5 @@
 //! The codec: files out of descriptions, descriptions out of files.
 
-use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -175,28 +174,5 @@ pub(crate) fn outcomes(path: &str, names: &[&str]) -> Result<()> {
         Err(error) => vec![kind(error); names.len()],
     };
     println!("{}", serde_json::to_string(&outcomes)?);
-    Ok(())
-}
-
-/// Saves a variable at each step that a line of standard input names, and answers with the latest checkpoint.
-pub(crate) fn saver(directory: &str, max_to_keep: usize) -> Result<()> {
-    // TensorFlow's graph is that of its own network, and ours of the variables alone: `graph` compares them.
-    let saver_of = |count: usize| Saver::new(directory).max_to_keep(count).write_meta_graph(false);
-    let mut saver = saver_of(max_to_keep);
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        match line.split_once(' ') {
-            Some(("save", step)) => {
-                let step: i64 = step.parse()?;
-                saver.save([Variable::scalar("v", step as f32)], step)?;
-            }
-            // As a new process would.
-            Some(("restart", keep)) => saver = saver_of(keep.parse()?),
-            Some(("latest", _)) => {}
-            _ => bail!("unknown command `{line}`"),
-        }
-        let latest = tfckpt::latest_checkpoint(directory)?;
-        println!("{}", serde_json::to_string(&latest)?);
-    }
     Ok(())
 }

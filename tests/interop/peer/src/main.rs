@@ -6,6 +6,7 @@ mod candle_run;
 mod codec;
 mod digits;
 mod objects;
+mod savers;
 
 use anyhow::{Result, bail};
 use digits::Digits;
@@ -25,7 +26,8 @@ fn main() -> Result<()> {
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
-        ["saver", directory, max_to_keep] => codec::saver(directory, max_to_keep.parse()?),
+        ["saver", directory] => savers::saver(directory),
+        ["manager", directory] => savers::manager(directory),
         ["burn", directory, data, until, kind] => {
             burn_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
         }
@@ -35,7 +37,7 @@ fn main() -> Result<()> {
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | saver DIRECTORY MAX_TO_KEEP | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | (saver|manager) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }
