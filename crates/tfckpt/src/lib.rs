@@ -83,11 +83,11 @@ pub mod map;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
-    BackgroundSaver, Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, Submitted, WhenBusy, checkpoint_state,
-    latest_checkpoint, merge_checkpoints,
+    BackgroundSaver, Check, Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, Submitted, Valid, ValidSearch,
+    WhenBusy, checkpoint_state, latest_checkpoint, latest_valid, merge_checkpoints,
 };
 pub use dtype::DType;
-pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, TableError};
+pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, Skipped, TableError};
 pub use limits::Limits;
 pub use meta::{
     AttrValue, Collection, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo, VariableKind,

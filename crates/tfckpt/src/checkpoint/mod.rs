@@ -1,18 +1,23 @@
 //! Checkpoints as people handle them: found by path, saved by step, kept by number.
 
 mod background;
+mod check;
+mod listing;
 mod merge;
 mod open;
 mod retention;
 mod saver;
 mod state;
 mod state_text;
+mod valid;
 
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
+pub use check::Check;
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use saver::{Saved, Saver};
 pub use state::{CheckpointState, checkpoint_state, latest_checkpoint};
+pub use valid::{Valid, ValidSearch, latest_valid};
 
 /// The name of the step counter: an int64 scalar, as in TensorFlow.
 pub const GLOBAL_STEP: &str = "global_step";

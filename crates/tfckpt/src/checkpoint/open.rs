@@ -58,11 +58,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
-        let prefix = resolve(path.as_ref())?;
-        let no_name = || no_checkpoint(path.as_ref(), "its last component is not UTF-8 text");
-        let name = prefix.file_name().and_then(OsStr::to_str).ok_or_else(no_name)?;
-        let storage = Arc::new(LocalDir::new(prefix.parent().unwrap_or(Path::new(""))));
-        Ok(Bundle::open(storage, name, limits)?.into())
+        open_prefix(&resolve(path.as_ref())?, limits)
     }
 
     /// The object graph of a checkpoint that `tf.train.Checkpoint`, Keras or a SavedModel wrote; `None` if it is
@@ -137,6 +133,14 @@ impl From<Bundle> for Checkpoint {
             objects,
         }
     }
+}
+
+/// Opens the checkpoint of this very prefix, which is not taken for anything else.
+pub(super) fn open_prefix(prefix: &Path, limits: &Limits) -> Result<Checkpoint> {
+    let no_name = || no_checkpoint(prefix, "its last component is not UTF-8 text");
+    let name = prefix.file_name().and_then(OsStr::to_str).ok_or_else(no_name)?;
+    let storage = Arc::new(LocalDir::new(prefix.parent().unwrap_or(Path::new(""))));
+    Ok(Bundle::open(storage, name, limits)?.into())
 }
 
 /// The prefix that `path` means.
@@ -229,7 +233,7 @@ fn has_v1_files(pattern: &Path) -> bool {
 }
 
 /// The pattern of all files that belong with `NAME-00000-of-00002`.
-fn pattern_of_v1_file(path: &Path) -> Option<PathBuf> {
+pub(super) fn pattern_of_v1_file(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let (rest, of) = name.rsplit_once("-of-")?;
     let (prefix, number) = rest.rsplit_once('-')?;
@@ -239,7 +243,7 @@ fn pattern_of_v1_file(path: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the file ends as a table does: what a V1 checkpoint is.
-fn is_table(path: &Path) -> bool {
+pub(super) fn is_table(path: &Path) -> bool {
     let magic = |mut file: fs::File| {
         let mut magic = [0; 8];
         file.seek(SeekFrom::End(-8))?;
