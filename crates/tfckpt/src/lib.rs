@@ -83,8 +83,9 @@ pub mod map;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
-    BackgroundSaver, Check, Checkpoint, CheckpointState, GLOBAL_STEP, Saved, Saver, Submitted, Valid, ValidSearch,
-    WhenBusy, checkpoint_state, latest_checkpoint, latest_valid, merge_checkpoints,
+    BackgroundSaver, Broken, Check, Checkpoint, CheckpointState, Fate, GLOBAL_STEP, Repair, Repaired, Saved, Saver,
+    StateFile, Submitted, Valid, ValidSearch, WhenBusy, checkpoint_state, latest_checkpoint, latest_valid,
+    merge_checkpoints, repair,
 };
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, Skipped, TableError};
