@@ -39,6 +39,8 @@
 //!
 //! # Features
 //! - `half` (default): `half::f16` and `half::bf16` as [`Element`]s.
+//! - `notify` (default): whoever [waits](checkpoints_iterator) for a checkpoint is told of it by the file system, not by
+//!   the next look at the directory.
 //! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
 //!
 //! # The format
@@ -83,9 +85,9 @@ pub mod map;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
-    BackgroundSaver, Broken, Check, Checkpoint, CheckpointState, Fate, GLOBAL_STEP, Repair, Repaired, Saved, Saver,
-    StateFile, Submitted, Valid, ValidSearch, WhenBusy, checkpoint_state, latest_checkpoint, latest_valid,
-    merge_checkpoints, repair,
+    BackgroundSaver, Broken, Check, Checkpoint, CheckpointState, CheckpointsIterator, Fate, GLOBAL_STEP, Repair,
+    Repaired, Saved, Saver, StateFile, Submitted, Valid, ValidSearch, WhenBusy, checkpoint_state, checkpoints_iterator,
+    latest_checkpoint, latest_valid, merge_checkpoints, repair, wait_for_new_checkpoint,
 };
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, Skipped, TableError};

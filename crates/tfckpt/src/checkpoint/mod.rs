@@ -3,6 +3,7 @@
 mod background;
 mod check;
 mod listing;
+mod look;
 mod merge;
 mod open;
 mod repair;
@@ -11,7 +12,9 @@ mod retention;
 mod saver;
 mod state;
 mod state_text;
+mod told;
 mod valid;
+mod watch;
 
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
 pub use check::Check;
@@ -22,6 +25,7 @@ pub use repaired::{Broken, Fate, Repaired, StateFile};
 pub use saver::{Saved, Saver};
 pub use state::{CheckpointState, checkpoint_state, latest_checkpoint};
 pub use valid::{Valid, ValidSearch, latest_valid};
+pub use watch::{CheckpointsIterator, checkpoints_iterator, wait_for_new_checkpoint};
 
 /// The name of the step counter: an int64 scalar, as in TensorFlow.
 pub const GLOBAL_STEP: &str = "global_step";
