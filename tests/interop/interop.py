@@ -14,6 +14,7 @@ import warnings
 import tensorflow as tf
 
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
+from finding import finding
 from frameworks import examples, frameworks, python_objects
 from graphs import graphs
 from objects import objects
@@ -33,7 +34,8 @@ def main():
     try:
         parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "merges": lambda: merges(folder, args.seed),
                  "V1 files": lambda: old_format(folder, args.seed), "broken files": broken_files,
-                 "savers": lambda: savers(folder), "graphs": lambda: graphs(folder, args.seed),
+                 "savers": lambda: savers(folder), "finding": lambda: finding(folder),
+                 "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "frameworks as objects": lambda: python_objects(folder),

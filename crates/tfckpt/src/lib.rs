@@ -85,9 +85,9 @@ pub mod map;
 
 pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, VariableInfo, Written};
 pub use checkpoint::{
-    BackgroundSaver, Broken, Check, Checkpoint, CheckpointState, CheckpointsIterator, Fate, GLOBAL_STEP, Repair,
-    Repaired, Saved, Saver, StateFile, Submitted, Valid, ValidSearch, WhenBusy, checkpoint_state, checkpoints_iterator,
-    latest_checkpoint, latest_valid, merge_checkpoints, repair, wait_for_new_checkpoint,
+    BackgroundSaver, Broken, Check, Checkpoint, CheckpointState, CheckpointsIterator, Clock, Fate, GLOBAL_STEP, Repair,
+    Repaired, Saved, Saver, StateFile, Submitted, SystemClock, Valid, ValidSearch, WhenBusy, checkpoint_state,
+    checkpoints_iterator, latest_checkpoint, latest_valid, merge_checkpoints, repair, wait_for_new_checkpoint,
 };
 pub use dtype::DType;
 pub use error::{BoxError, EntryFault, Error, ErrorKind, Result, Skipped, TableError};

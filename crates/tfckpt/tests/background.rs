@@ -60,6 +60,8 @@ fn what_is_saved_is_the_state_of_that_moment() {
         saved.iter().map(|saved| saved.global_step).collect::<Vec<_>>(),
         [1, 2, 3, 4]
     );
+    // And with the locks: what is compared are checkpoints.
+    drop((saver, reference));
     let mut names: Vec<_> = std::fs::read_dir(foreground.path())
         .unwrap()
         .flatten()

@@ -230,6 +230,7 @@ fn a_graph_is_left_out_on_request_and_goes_with_its_checkpoint() {
     saver.save([Variable::scalar("x", 1f32)], 1).unwrap();
     saver.save([Variable::scalar("x", 1f32)], 2).unwrap();
     assert!(!there(1) && there(2));
+    drop(saver);
     let mut saver = Saver::new(dir.path()).write_meta_graph(false);
     saver.save([Variable::scalar("x", 1f32)], 3).unwrap();
     assert!(!there(3));

@@ -109,6 +109,22 @@ fn what_changed_just_now_may_be_on_its_way_and_is_not_deleted() {
 }
 
 #[test]
+fn what_a_dead_writer_left_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), 1..=1);
+    let left = "model.ckpt-2.index.tempstate123.tfckpt";
+    fs::write(dir.path().join(left), "half").unwrap();
+    fs::write(dir.path().join("model.ckpt-2.index.tempstate123"), "of TensorFlow").unwrap();
+    let before = names(dir.path());
+    Repair::new(dir.path()).dry_run(true).run().unwrap();
+    assert_eq!(names(dir.path()), before);
+    let report = repair(dir.path()).unwrap();
+    assert_eq!(report.leftovers, [left]);
+    assert!(report.to_string().contains(left) && !report.is_sound(), "{report}");
+    assert_eq!(names(dir.path()).len(), before.len() - 1);
+}
+
+#[test]
 fn without_a_state_file_that_can_be_read_all_that_are_whole_are_listed() {
     for garbage in [
         None,
@@ -343,25 +359,30 @@ fn another_runs_checkpoints_are_looked_at_and_never_listed() {
     let mut other = Saver::new(dir.path()).basename("best");
     support::save_with(&mut other, 900);
     support::save_with(&mut other, 901);
+    drop(other);
     fs::remove_file(dir.path().join("checkpoint")).unwrap();
     save(dir.path(), 1..=2);
     support::flip(&dir.path().join("best-901"));
     let report = repair(dir.path()).unwrap();
     assert_eq!(listed(dir.path()), [1, 2]);
     assert_eq!(report.broken[0].prefix, dir.path().join("best-901"), "{report}");
-    let report = Repair::new(dir.path()).basename("best").dry_run(true).run().unwrap();
-    assert!(
-        matches!(report.state, StateFile::Right { .. }),
-        "what is listed stays: {report}"
-    );
-    fs::remove_file(dir.path().join("checkpoint")).unwrap();
+    // Two savers that share a state file: what is listed stays, and the newest is never the other's.
+    let line = |name: &str| format!("all_model_checkpoint_paths: \"{name}\"\n");
+    let both = ["model.ckpt-1", "best-900", "model.ckpt-2"].map(line).concat();
+    let both = format!("model_checkpoint_path: \"model.ckpt-2\"\n{both}");
+    write_state(dir.path(), &both);
+    assert!(matches!(repair(dir.path()).unwrap().state, StateFile::Right { .. }));
+    support::flip(&dir.path().join("model.ckpt-2"));
+    let report = repair(dir.path()).unwrap();
+    let written = |names: &[&str]| StateFile::Written {
+        listed: names.iter().map(PathBuf::from).collect(),
+    };
+    assert_eq!(report.state, written(&["best-900", "model.ckpt-1"]));
     let report = Repair::new(dir.path()).basename("best").run().unwrap();
-    assert_eq!(
-        report.state,
-        StateFile::Written {
-            listed: vec!["best-900".into()]
-        }
-    );
+    assert_eq!(report.state, written(&["best-900"]));
+    write_state(dir.path(), &both);
+    support::flip(&dir.path().join("model.ckpt-1"));
+    assert_eq!(repair(dir.path()).unwrap().state, StateFile::NothingToList);
 }
 
 #[test]
@@ -376,6 +397,12 @@ fn a_training_goes_on_after_a_repair() {
     support::save_with(&mut saver, 4);
     assert_eq!(steps(dir.path()), [3, 4]);
     assert_eq!(Checkpoint::open(dir.path()).unwrap().global_step().unwrap(), Some(4));
+    assert!(
+        matches!(repair(dir.path()), Err(Error::Locked { .. })),
+        "while it goes on"
+    );
+    assert!(Repair::new(dir.path()).dry_run(true).run().unwrap().is_sound());
+    drop(saver);
     assert!(repair(dir.path()).unwrap().is_sound());
 }
 

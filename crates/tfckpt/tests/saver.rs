@@ -53,6 +53,7 @@ fn a_lower_limit_takes_effect_at_once_and_zero_keeps_all() {
     let dir = tempfile::tempdir().unwrap();
     let mut saver = Saver::new(dir.path()).max_to_keep(10);
     (1..=6).for_each(|step| drop(save(&mut saver, step).unwrap()));
+    drop(saver);
     save(&mut Saver::new(dir.path()).max_to_keep(2), 7).unwrap();
     assert_eq!(steps(dir.path()), [6, 7]);
     let mut saver = Saver::new(dir.path()).max_to_keep(0);
@@ -74,6 +75,7 @@ fn a_committed_checkpoint_is_not_overwritten_unless_asked() {
     save(&mut saver, 2).unwrap();
     let twice = |saver: &mut Saver| saver.save([Variable::scalar("v", -1.0f32)], 2);
     assert!(matches!(twice(&mut saver), Err(Error::AlreadyExists { .. })));
+    drop(saver);
     assert!(matches!(
         twice(&mut Saver::new(dir.path())),
         Err(Error::AlreadyExists { .. })
@@ -107,6 +109,7 @@ fn a_save_that_was_killed_before_it_was_acknowledged_is_replaced() {
     let state = fs::read(dir.path().join("checkpoint")).unwrap();
     save(&mut saver, 2).unwrap();
     // Killed between the index and the state file.
+    drop(saver);
     fs::write(dir.path().join("checkpoint"), state).unwrap();
     let mut saver = Saver::new(dir.path());
     assert_eq!(saver.latest().unwrap().unwrap().global_step().unwrap(), Some(1));
@@ -196,6 +199,7 @@ fn the_directory_can_be_moved() {
         (1..=2).for_each(|step| drop(save(&mut saver, step).unwrap()));
         let text = fs::read_to_string(old.join("checkpoint")).unwrap();
         assert_eq!(text.contains(dir.path().to_str().unwrap()), !relative);
+        drop(saver);
         fs::rename(&old, &new).unwrap();
         let mut saver = Saver::new(&new).max_to_keep(2);
         assert_eq!(saver.latest().unwrap().unwrap().global_step().unwrap(), Some(2));

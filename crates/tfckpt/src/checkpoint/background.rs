@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use super::saver::{Saved, Saver};
 use crate::bundle::Arena;
@@ -153,6 +154,7 @@ impl BackgroundSaver {
         variables: impl IntoIterator<Item = Variable<'v>>,
         global_step: i64,
     ) -> Result<Submitted> {
+        let started = Instant::now();
         let variables: Vec<Variable<'v>> = variables.into_iter().collect();
         let needed = Arena::needed(&variables);
         if needed > self.memory_budget {
@@ -166,8 +168,12 @@ impl BackgroundSaver {
             return Ok(Submitted::Skipped);
         };
         let (variables, arena) = self.arena(needed).copy(variables, self.threads)?;
+        let blocked = started.elapsed();
         self.submit(Job {
-            work: Box::new(move |saver| saver.save(variables, global_step)),
+            work: Box::new(move |saver| {
+                let saved = saver.save(variables, global_step)?;
+                Ok(Saved { blocked, ..saved })
+            }),
             arena: Some(arena),
             global_step,
         });
@@ -184,11 +190,16 @@ impl BackgroundSaver {
         global_step: i64,
         work: impl FnOnce(&mut Saver) -> Result<Saved> + Send + 'static,
     ) -> Result<Submitted> {
+        let started = Instant::now();
         let Some(submitted) = self.admit(0)? else {
             return Ok(Submitted::Skipped);
         };
+        let blocked = started.elapsed();
         self.submit(Job {
-            work: Box::new(work),
+            work: Box::new(move |saver| {
+                let saved = work(saver)?;
+                Ok(Saved { blocked, ..saved })
+            }),
             arena: None,
             global_step,
         });

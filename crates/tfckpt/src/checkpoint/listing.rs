@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::open::{is_table, pattern_of_v1_file};
+use super::retention::REPLACED;
 use crate::bundle::parse_shard_name;
 use crate::error::{Error, Result};
 
@@ -108,6 +109,7 @@ impl Found {
 
 /// The base name and the number of a checkpoint: `model.ckpt` and 120 of `model.ckpt-120`.
 pub(super) fn split_step(name: &str) -> (&str, Option<i64>) {
+    let name = name.strip_suffix(REPLACED).unwrap_or(name);
     // The pattern of sharded V1 files: `model.ckpt-3-?????-of-00002`.
     let name = name.split_once("-?").map_or(name, |(name, _)| name);
     let Some((basename, digits)) = name.rsplit_once('-') else {
@@ -205,6 +207,7 @@ mod tests {
             ("model.ckpt-120", "model.ckpt", Some(120)),
             ("model.ckpt-00000120", "model.ckpt", Some(120)),
             ("model.ckpt--3", "model.ckpt", Some(-3)),
+            ("model.ckpt-7.replaced", "model.ckpt", Some(7)),
             ("model.ckpt-3-?????-of-00002", "model.ckpt", Some(3)),
             ("ckpt-best-7", "ckpt-best", Some(7)),
             ("model.ckpt", "model.ckpt", None),

@@ -2,6 +2,9 @@
 
 mod background;
 mod check;
+mod clock;
+mod commit;
+mod directory;
 mod listing;
 mod look;
 mod merge;
@@ -18,6 +21,7 @@ mod watch;
 
 pub use background::{BackgroundSaver, Submitted, WhenBusy};
 pub use check::Check;
+pub use clock::{Clock, SystemClock};
 pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use repair::{Repair, repair};

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::check::Check;
+use super::directory::Directory;
 use super::listing::{Found, Listing, seconds};
 use super::repaired::{Broken, Fate, Repaired, StateFile};
 use super::state::{CheckpointState, STATE_FILE};
 use super::valid::{here, name_in, newest_run, open_whole, run_of_entries};
 use crate::error::{Error, ErrorKind, Result, Skipped};
-use crate::io::{Durability, LocalDir, Storage, write_file};
+use crate::io::{Durability, LocalDir, Lock, Storage, write_file};
 use crate::limits::Limits;
 
 /// Puts the directory of a run right, after a crash, a full disk, or a copy that broke off:
@@ -26,12 +27,12 @@ use crate::limits::Limits;
 /// If none is whole, the state file is left as it is. Other runs' checkpoints, under other base names, are looked at, and
 /// never become the newest, nor are they added; which run is meant is decided as by
 /// [`latest_valid`](crate::latest_valid). No path in the state file and no symbolic link leads this out of the directory.
-/// Nothing may be saved into it meanwhile.
+/// Our savers are kept out meanwhile; others, which take no lock, must not save into it.
 ///
 /// TensorFlow has nothing like it.
 ///
 /// # Errors
-/// [`Error::NoCheckpoint`] if there is no such directory; [`Error::Io`] if it cannot be listed or the state file not be
+/// [`Error::NoCheckpoint`] if there is no such directory; [`Error::Locked`] if a training saves into it; [`Error::Io`] if it cannot be listed or the state file not be
 /// written. What is wrong with checkpoints is no error, but in the report.
 pub fn repair(directory: impl Into<PathBuf>) -> Result<Repaired> {
     Repair::new(directory).run()
@@ -75,7 +76,7 @@ impl Repair {
         }
     }
 
-    /// Whether nothing is changed, and the report says what would be. Default: false.
+    /// Whether nothing is changed, and the report says what would be, but for what dead writers left. Default: false.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -119,6 +120,10 @@ impl Repair {
             });
         }
         let storage = LocalDir::new(&self.directory);
+        let (_lock, leftovers) = match self.dry_run {
+            true => (None, Vec::new()),
+            false => self.enter(&storage)?,
+        };
         let old = OldState::read(&self.directory);
         let looked_at = LookedAt::new(&self.directory, self.check)?;
         let entries = old.entries();
@@ -144,8 +149,15 @@ impl Repair {
             state_error: old.fault,
             dropped,
             broken,
-            leftovers: Vec::new(),
+            leftovers,
         })
+    }
+
+    /// Keeps savers out, and removes what dead ones left.
+    fn enter(&self, storage: &LocalDir) -> Result<(Option<Box<dyn Lock>>, Vec<String>)> {
+        let lock = Directory::local(self.directory.clone(), "").take_lock()?;
+        // What cannot be cleaned up is in nobody's way.
+        Ok((lock, storage.remove_leftovers().unwrap_or_default()))
     }
 
     fn write_state(

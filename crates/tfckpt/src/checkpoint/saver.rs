@@ -2,26 +2,34 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::retention::{remove_checkpoint, step_of, surplus};
-use super::state::{CheckpointState, STATE_FILE, checkpoint_state};
-use super::{Checkpoint, GLOBAL_STEP};
-use crate::bundle::{BundleWriter, index_name};
+use super::Checkpoint;
+use super::clock::{Clock, SystemClock};
+use super::commit::Committer;
+use super::directory::{Directory, replaced_name};
+use super::retention::{HourlyKeeper, numbered, step_of, surplus};
+use super::state::CheckpointState;
+use crate::bundle::{Bundle, Written};
 use crate::error::{Error, Result};
-use crate::io::{Durability, LocalDir, Storage, write_file};
+use crate::io::{Durability, Storage};
 use crate::limits::Limits;
-use crate::meta::{GraphSpec, MetaGraphWriter, VariableKind, meta_name};
+use crate::meta::{MetaGraphWriter, VariableKind};
 use crate::objects::ObjectLayout;
 use crate::tensor::Variable;
 
 /// Saves checkpoints into a directory and keeps the last few, as `tf.compat.v1.train.Saver` does.
 ///
 /// Each save is a commit: data files, graph, index, state file, then the removal of what is too old. Killed at any moment,
-/// it leaves the checkpoint before as the latest, whole. The list of kept checkpoints is read back from the state
-/// file, so that it survives restarts.
+/// it leaves the checkpoint before as the latest, whole; the next save sweeps what the killed one left behind. After a
+/// save that failed everything is as it was. The list of kept checkpoints is read back from the state file, so that
+/// it survives restarts.
 ///
-/// Two differences from TensorFlow, both for safety: paths in the state file are relative unless asked otherwise, so
-/// that the directory can be moved; and a committed checkpoint is never overwritten unless asked.
+/// Where TensorFlow's would lose something, this one differs:
+/// - paths in the state file are relative unless asked otherwise, so that the directory can be moved;
+/// - a committed checkpoint is never overwritten unless asked, and then stays until the new one is there;
+/// - one saver at a time writes to a directory, see [`exclusive`](Self::exclusive);
+/// - a lower `max_to_keep` takes effect at once, and not by one checkpoint with each save.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,19 +51,26 @@ use crate::tensor::Variable;
 /// ```
 #[derive(Debug)]
 pub struct Saver {
-    directory: PathBuf,
-    basename: String,
+    directory: Directory,
+    committer: Committer,
     max_to_keep: Option<usize>,
-    durability: Durability,
-    relative_paths: bool,
+    hourly: HourlyKeeper,
+    clock: Arc<dyn Clock>,
     overwrite: bool,
-    max_shard_bytes: u64,
-    threads: usize,
-    write_meta_graph: bool,
+    pad_step_number: bool,
+    write_state: bool,
     variable_kind: VariableKind,
-    objects: Option<ObjectLayout>,
-    /// Names of the kept checkpoints, oldest first; `None` until the state file was read.
-    tracked: Option<Vec<PathBuf>>,
+    write_meta_graph: bool,
+    /// The kept checkpoints, oldest first; `None` until the state file was read.
+    tracked: Option<Vec<Tracked>>,
+}
+
+/// A checkpoint that will be removed when it is too old.
+#[derive(Debug, Clone, PartialEq)]
+struct Tracked {
+    prefix: PathBuf,
+    /// When it was saved, in seconds since 1970.
+    time: f64,
 }
 
 /// What one save did.
@@ -68,6 +83,10 @@ pub struct Saved {
     pub global_step: i64,
     /// Bytes of its data files.
     pub data_bytes: u64,
+    /// How long the save took, the removal of old checkpoints included.
+    pub elapsed: Duration,
+    /// How long the training was held up by it: as long as it took, or in the background as long as the copy took.
+    pub blocked: Duration,
     /// The prefixes of the checkpoints that were too old and are gone.
     pub removed: Vec<PathBuf>,
     /// Why old checkpoints could not be removed. The save itself succeeded.
@@ -75,23 +94,32 @@ pub struct Saved {
 }
 
 /// TensorFlow's default: a checkpoint is kept forever after more than a year.
-const KEEP_EVERY_N_HOURS: f32 = 10_000.0;
+pub(super) const KEEP_EVERY_N_HOURS: f32 = 10_000.0;
 
 impl Saver {
     /// Saves into `directory`, which the first save makes if it is not there.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self::with_directory(Directory::local(directory.into(), "model.ckpt"))
+    }
+
+    /// Saves into any [`Storage`].
+    pub fn on(storage: Arc<dyn Storage>) -> Self {
+        Self::with_directory(Directory::of(storage, "model.ckpt"))
+    }
+
+    fn with_directory(directory: Directory) -> Self {
+        let clock = Arc::new(SystemClock);
         Saver {
-            directory: directory.into(),
-            basename: "model.ckpt".to_owned(),
+            directory,
+            committer: Committer::default(),
             max_to_keep: Some(5),
-            durability: Durability::default(),
-            relative_paths: true,
+            hourly: HourlyKeeper::new(KEEP_EVERY_N_HOURS.into(), clock.now()),
+            clock,
             overwrite: false,
-            max_shard_bytes: u64::MAX,
-            threads: Limits::default().threads(),
-            write_meta_graph: true,
+            pad_step_number: false,
+            write_state: true,
             variable_kind: VariableKind::default(),
-            objects: None,
+            write_meta_graph: true,
             tracked: None,
         }
     }
@@ -99,7 +127,7 @@ impl Saver {
     /// The name in front of `-STEP`. Default: `model.ckpt`.
     #[must_use]
     pub fn basename(mut self, basename: impl Into<String>) -> Self {
-        self.basename = basename.into();
+        self.directory.basename = basename.into();
         self
     }
 
@@ -111,39 +139,92 @@ impl Saver {
         self
     }
 
+    /// Besides the last few, keeps a checkpoint for ever from every so many hours of training, as
+    /// `tf.compat.v1.train.Saver` does: one that is too old stays if it was saved later than the end of the current
+    /// period, and the next period begins; the first one begins when this saver is made. Such a checkpoint is no longer
+    /// in the state file. Default: 10,000, which is never.
+    #[must_use]
+    pub fn keep_checkpoint_every_n_hours(mut self, hours: f64) -> Self {
+        self.hourly = HourlyKeeper::new(hours, self.clock.now());
+        self
+    }
+
+    /// Whether the step in a name has at least eight digits, `model.ckpt-00000100`. Default: false.
+    #[must_use]
+    pub fn pad_step_number(mut self, pad: bool) -> Self {
+        self.pad_step_number = pad;
+        self
+    }
+
+    /// The name of the state file. Two savers with state files of their own can share a directory, if their base names
+    /// differ. Default: `checkpoint`.
+    #[must_use]
+    pub fn latest_filename(mut self, name: impl Into<String>) -> Self {
+        self.directory.state_file = name.into();
+        self
+    }
+
+    /// Whether saves are entered into the state file. One that is not is never removed, nor found as the latest.
+    /// Default: true.
+    #[must_use]
+    pub fn write_state(mut self, write: bool) -> Self {
+        self.write_state = write;
+        self
+    }
+
     /// What a save waits for. Default: [`Durability::Synced`]; TensorFlow's is [`Durability::Buffered`].
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
+        self.directory.durability = durability;
+        self.committer.durability = durability;
         self
     }
 
-    /// Whether the state file holds paths relative to the directory. Default: true; TensorFlow's is false.
+    /// Whether the state file holds paths relative to the directory. Default: true; TensorFlow's is false. In a
+    /// directory that was given by a relative path they are relative in any case, as TensorFlow's.
     #[must_use]
     pub fn save_relative_paths(mut self, relative: bool) -> Self {
-        self.relative_paths = relative;
+        self.directory.relative_paths = relative;
         self
     }
 
-    /// Whether a committed checkpoint of the same step is replaced. Default: false. It is first removed as if it
-    /// were too old, so that a kill in between leaves the one before as the latest.
+    /// Whether a committed checkpoint of the same step is replaced. Default: false. It stays the latest, under the name
+    /// `MODEL-STEP.replaced`, until the new one is there, whatever happens in between.
     #[must_use]
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
     }
 
-    /// The most bytes of one data file; see [`BundleWriter::with_max_shard_bytes`]. Default: no limit, and one file.
+    /// Whether the directory is locked against a second writer, from the first save until this saver is dropped. The
+    /// lock is the operating system's: it goes with the process, however that ends. Storages without locks are written
+    /// to all the same. Default: true.
+    #[must_use]
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.directory.exclusive = exclusive;
+        self
+    }
+
+    /// Whether each save is read back, from the device where the system can be asked for that, and compared with its
+    /// checksums before it is acknowledged. Default: false. Takes about as long as reading the checkpoint.
+    #[must_use]
+    pub fn verify_after_save(mut self, verify: bool) -> Self {
+        self.committer.verify = verify;
+        self
+    }
+
+    /// The most bytes of one data file; see [`BundleWriter::with_max_shard_bytes`](crate::BundleWriter::with_max_shard_bytes).
+    /// Default: no limit, and one file.
     #[must_use]
     pub fn max_shard_bytes(mut self, bytes: u64) -> Self {
-        self.max_shard_bytes = bytes;
+        self.committer.max_shard_bytes = bytes;
         self
     }
 
     /// The most threads that write. Default: one for each core. Fewer leave cores to a training that goes on meanwhile.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
+        self.committer.threads = threads;
         self
     }
 
@@ -167,197 +248,280 @@ impl Saver {
     /// checkpoints are name-based.
     #[must_use]
     pub fn objects(mut self, layout: impl Into<Option<ObjectLayout>>) -> Self {
-        self.objects = layout.into();
+        self.committer.objects = layout.into();
+        self
+    }
+
+    /// What tells the time. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self.hourly = HourlyKeeper::new(self.hourly.hours(), self.clock.now());
         self
     }
 
     /// Where it saves.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.directory.root
+    }
+
+    /// The kept checkpoints, oldest first; see [`max_to_keep`](Self::max_to_keep).
+    ///
+    /// # Errors
+    /// [`Error::StateFile`].
+    pub fn last_checkpoints(&self) -> Result<Vec<PathBuf>> {
+        let tracked = self.tracked()?;
+        Ok(tracked.into_iter().map(|checkpoint| checkpoint.prefix).collect())
+    }
+
+    /// Takes these checkpoints, oldest first, for those that were saved last, each with the time of its saving in
+    /// seconds since 1970, in place of what the state file says. Nothing is removed before the next save.
+    pub fn set_last_checkpoints_with_time(&mut self, checkpoints: impl IntoIterator<Item = (PathBuf, f64)>) {
+        let tracked = checkpoints.into_iter().map(|(prefix, time)| Tracked { prefix, time });
+        self.tracked = Some(tracked.collect());
+    }
+
+    /// As [`set_last_checkpoints_with_time`](Self::set_last_checkpoints_with_time) with the times of their index files;
+    /// those that are not there are left out. TensorFlow needs this call after a restart; this saver reads the state
+    /// file itself.
+    pub fn recover_last_checkpoints(&mut self, checkpoints: impl IntoIterator<Item = PathBuf>) {
+        let tracked = self.with_times(checkpoints.into_iter());
+        self.tracked = Some(tracked);
+    }
+
+    /// Makes the directory ready for saves: makes it, takes the lock, sweeps what dead writers left. The first save does
+    /// so in any case; a run that calls this at its start fails at once and not at its first save.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another process saves there, [`Error::InvalidArgument`] for a name that cannot be, and
+    /// [`Error::Io`].
+    pub fn prepare(&mut self) -> Result<()> {
+        self.directory.enter()
     }
 
     /// Saves `variables` and `global_step` as checkpoint `BASENAME-STEP`. Variables lie in the order of their names; all
-    /// cores write, as [`BundleWriter::add_all`], and no more than one deferred variable for each is in memory at a time.
+    /// cores write, as [`BundleWriter::add_all`](crate::BundleWriter::add_all), and no more than one deferred variable for
+    /// each is in memory at a time.
     ///
     /// # Errors
-    /// [`Error::DuplicateName`], also for a variable called `global_step`; [`Error::AlreadyExists`];
-    /// [`Error::StateFile`]; as [`ObjectLayout::apply`]; otherwise as [`BundleWriter::add`] and [`BundleWriter::finish`]. After an error all
-    /// earlier checkpoints are as they were.
+    /// [`Error::DuplicateName`], also for a variable called `global_step`; [`Error::AlreadyExists`]; [`Error::Locked`];
+    /// [`Error::NoSpace`]; [`Error::NotStored`]; [`Error::StateFile`]; as [`ObjectLayout::apply`]; otherwise as
+    /// [`BundleWriter::add`](crate::BundleWriter::add) and [`BundleWriter::finish`](crate::BundleWriter::finish). After an
+    /// error all earlier checkpoints are as they were.
     pub fn save<'a>(&mut self, variables: impl IntoIterator<Item = Variable<'a>>, global_step: i64) -> Result<Saved> {
-        self.check_basename()?;
-        let mut variables: Vec<Variable<'a>> = variables.into_iter().collect();
-        variables.push(Variable::scalar(GLOBAL_STEP, global_step));
-        if let Some(layout) = &self.objects {
-            variables = layout.clone().save_counter(global_step).apply(variables)?;
-        }
-        variables.sort_by(|a, b| a.key().cmp(b.key()));
-        // Before a byte is written. Slices of one variable share its name.
-        let twice = |[a, b]: &&[Variable<'_>; 2]| a.key() == b.key() && (a.part().is_none() || b.part().is_none());
-        if let Some([twice, _]) = variables.array_windows().find(twice) {
-            return Err(Error::DuplicateName {
-                name: twice.name().into_owned(),
-            });
-        }
-
-        let name = format!("{}-{global_step}", self.basename);
-        let create = |error| Error::io("create", &self.directory, error);
-        let storage = Arc::new(LocalDir::create(&self.directory).map_err(create)?);
+        let started = Instant::now();
+        let variables = self.committer.arrange(variables, global_step, global_step)?;
+        self.committer.meta_graph = self.write_meta_graph.then_some(MetaGraphWriter {
+            kind: self.variable_kind,
+            max_to_keep: self.max_to_keep.unwrap_or(0),
+            keep_checkpoint_every_n_hours: self.hourly.hours() as f32,
+        });
+        self.directory.enter()?;
         let mut tracked = self.tracked()?;
-        self.make_room(storage.as_ref(), &mut tracked, &name, global_step)?;
-
-        let mut writer = BundleWriter::create(storage.clone(), &name)?
-            .with_durability(self.durability)
-            .with_max_shard_bytes(self.max_shard_bytes)
-            .with_threads(self.threads);
-        let graph = (self.write_meta_graph && self.objects.is_none()).then(|| self.graph(&variables));
-        writer.add_all(variables)?;
-        // The index comes last: with it, everything is there.
-        if let Some(graph) = graph {
-            self.write_file(storage.as_ref(), &meta_name(&name), &graph)?;
-        }
-        let written = writer.finish()?;
-
-        tracked.push(self.directory.join(&name));
-        let doomed: Vec<PathBuf> = tracked.drain(..surplus(tracked.len(), self.max_to_keep)).collect();
-        if self.max_to_keep.is_none() {
-            tracked.drain(..tracked.len() - 1);
-        }
-        self.write_state(storage.as_ref(), &tracked)?;
+        let name = numbered(&self.directory.basename, global_step, self.pad_step_number);
+        let prefix = self.directory.prefix(&name);
+        // Whatever fails from here on, the state file knows best what is tracked.
+        self.tracked = None;
+        self.make_room(&mut tracked, &name, global_step)?;
+        let committed = self.commit(&mut tracked, &name, variables);
+        let (written, doomed) = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.put_back(&mut tracked, &name);
+                return Err(error);
+            }
+        };
         self.tracked = Some(tracked);
-
         let mut saved = Saved {
-            prefix: written.prefix,
+            prefix,
             global_step,
             data_bytes: written.data_bytes,
+            elapsed: Duration::ZERO,
+            blocked: Duration::ZERO,
             removed: Vec::new(),
             removal_errors: Vec::new(),
         };
+        self.remove(doomed, &mut saved);
+        saved.elapsed = started.elapsed();
+        saved.blocked = saved.elapsed;
+        Ok(saved)
+    }
+
+    /// Writes the checkpoint and makes it the latest. Gives what is too old then.
+    fn commit(
+        &mut self,
+        tracked: &mut Vec<Tracked>,
+        name: &str,
+        variables: Vec<Variable<'_>>,
+    ) -> Result<(Written, Vec<PathBuf>)> {
+        let written = self.committer.write(&self.directory.storage, name, variables)?;
+        if !self.write_state {
+            return Ok((written, Vec::new()));
+        }
+        let prefix = self.directory.prefix(name);
+        let mut hourly = self.hourly;
+        let doomed = self.too_old(tracked, &prefix, &mut hourly);
+        if let Err(error) = self.write_tracked(tracked) {
+            // Unless the state file names it all the same: then it is the latest, and its files are needed.
+            let state = self.directory.state();
+            if state.is_ok_and(|state| state.is_none_or(|state| state.model_checkpoint_path != prefix)) {
+                let _ = self.directory.remove(name);
+            }
+            return Err(error);
+        }
+        self.hourly = hourly;
+        Ok((written, doomed))
+    }
+
+    /// Adds the new checkpoint to those that are tracked, and takes out those that are too old.
+    fn too_old(&self, tracked: &mut Vec<Tracked>, prefix: &Path, hourly: &mut HourlyKeeper) -> Vec<PathBuf> {
+        let replaced = replaced_prefix(prefix);
+        let mut doomed: Vec<PathBuf> = Vec::new();
+        tracked.retain(|checkpoint| {
+            let replaced = checkpoint.prefix == replaced;
+            doomed.extend(replaced.then(|| checkpoint.prefix.clone()));
+            !replaced && checkpoint.prefix != prefix
+        });
+        tracked.push(Tracked {
+            prefix: prefix.to_owned(),
+            time: self.clock.now(),
+        });
+        for checkpoint in tracked.drain(..surplus(tracked.len(), self.max_to_keep)) {
+            if !hourly.keeps(checkpoint.time) {
+                doomed.push(checkpoint.prefix);
+            }
+        }
+        if self.max_to_keep.is_none() {
+            tracked.drain(..tracked.len() - 1);
+        }
+        doomed
+    }
+
+    /// Removes checkpoints that the state file does not name any more.
+    fn remove(&self, doomed: Vec<PathBuf>, saved: &mut Saved) {
         for prefix in doomed {
             // A path from elsewhere, or of another base name, is forgotten and never touched.
-            let Some(name) = self.own_name(&prefix) else { continue };
-            match remove_checkpoint(storage.as_ref(), &name) {
+            let Some(name) = self.directory.own_name(&prefix) else {
+                continue;
+            };
+            match self.directory.remove(&name) {
+                // That it had this name for a moment is nobody's business.
+                Ok(()) if prefix == replaced_prefix(&saved.prefix) => {}
                 Ok(()) => saved.removed.push(prefix),
                 Err(error) => saved.removal_errors.push(error),
             }
         }
-        Ok(saved)
-    }
-
-    /// The graph of a checkpoint of these variables.
-    fn graph(&self, variables: &[Variable<'_>]) -> Vec<u8> {
-        let specs = variables.iter().map(|variable| GraphSpec::of(variable, GLOBAL_STEP));
-        let writer = MetaGraphWriter {
-            kind: self.variable_kind,
-            max_to_keep: self.max_to_keep.unwrap_or(0),
-            keep_checkpoint_every_n_hours: KEEP_EVERY_N_HOURS,
-        };
-        writer.to_bytes(&specs.collect::<Vec<_>>())
     }
 
     /// The newest checkpoint of the directory, open; `None` if nothing was ever saved there. This is how a run
-    /// decides between going on and starting.
+    /// decides between going on and starting. Without a state file it is the one of the highest step under the base name:
+    /// a run whose state file was lost goes on, where TensorFlow's starts again.
     ///
     /// # Errors
     /// [`Error::StateFile`], or [`Error::NoCheckpoint`] if the state file names files that are gone: starting again
     /// from nothing is then the caller's decision, not an accident.
     pub fn latest(&self) -> Result<Option<Checkpoint>> {
-        match checkpoint_state(&self.directory)? {
-            Some(_) => Checkpoint::open(&self.directory).map(Some),
-            None => Ok(None),
+        let Some(state) = self.directory.state()? else {
+            let newest = self.directory.newest()?;
+            return newest.map(|name| self.open(&name)).transpose();
+        };
+        match self.directory.find(state.model_checkpoint_path.clone()) {
+            Some(prefix) => match self.directory.name_of(&prefix) {
+                Some(name) => self.open(name).map(Some),
+                None => Checkpoint::open(prefix).map(Some),
+            },
+            // The error says what is near.
+            None => Checkpoint::open(&self.directory.root).map(Some),
         }
     }
 
-    fn check_basename(&self) -> Result<()> {
-        let plain = !self.basename.is_empty() && !self.basename.contains(['/', '\\', '\0']);
-        if !plain || self.basename == STATE_FILE {
-            return Err(Error::invalid(format!(
-                "`{}` cannot be the base name of checkpoints",
-                self.basename
-            )));
-        }
-        Ok(())
+    fn open(&self, name: &str) -> Result<Checkpoint> {
+        let bundle = Bundle::open(self.directory.storage.clone(), name, &Limits::default());
+        Ok(bundle?.into())
     }
 
     /// The kept checkpoints: our own list, or that of the run before.
-    fn tracked(&mut self) -> Result<Vec<PathBuf>> {
+    fn tracked(&self) -> Result<Vec<Tracked>> {
         if let Some(tracked) = &self.tracked {
             return Ok(tracked.clone());
         }
-        let Some(state) = checkpoint_state(&self.directory)? else {
+        let Some(state) = self.directory.state()? else {
             return Ok(Vec::new());
         };
         let mut paths = state.all_model_checkpoint_paths;
         if paths.last() != Some(&state.model_checkpoint_path) {
             paths.push(state.model_checkpoint_path);
         }
-        // A directory that was moved brings absolute paths of its old place.
-        let here = |path: PathBuf| match path.file_name().map(|name| self.directory.join(name)) {
-            Some(moved) if !has_index(&path) && has_index(&moved) => moved,
-            _ => path,
-        };
-        Ok(paths.into_iter().map(here).filter(|path| has_index(path)).collect())
+        Ok(self.with_times(paths.into_iter()))
+    }
+
+    /// Those of these checkpoints that are there.
+    fn with_times(&self, prefixes: impl Iterator<Item = PathBuf>) -> Vec<Tracked> {
+        let found = prefixes.filter_map(|prefix| self.directory.find(prefix));
+        let tracked = found.map(|prefix| Tracked {
+            // One from elsewhere, or of a storage without times, is none to be kept for ever.
+            time: self.directory.time_of(&prefix).unwrap_or(f64::NEG_INFINITY),
+            prefix,
+        });
+        tracked.collect()
     }
 
     /// Sees to it that nothing committed is overwritten without leave, and that no reader finds new data under an
     /// old index.
-    fn make_room(&self, storage: &LocalDir, tracked: &mut Vec<PathBuf>, name: &str, step: i64) -> Result<()> {
-        let prefix = self.directory.join(name);
-        if !storage
-            .exists(&index_name(name))
-            .map_err(|error| Error::io("look for", &prefix, error))?
-        {
+    fn make_room(&self, tracked: &mut [Tracked], name: &str, step: i64) -> Result<()> {
+        if !self.directory.has(name)? {
             return Ok(());
         }
-        let newest = tracked
-            .iter()
-            .filter_map(|path| step_of(&self.own_name(path)?, &self.basename))
-            .max();
+        let prefix = self.directory.prefix(name);
+        let step_in =
+            |checkpoint: &Tracked| step_of(&self.directory.own_name(&checkpoint.prefix)?, &self.directory.basename);
+        let newest = tracked.iter().filter_map(step_in).max();
         // Whole, but newer than all that the state file lists: its save was killed before it was acknowledged.
-        let unacknowledged = newest.is_none_or(|newest| step > newest);
-        if !unacknowledged && !self.overwrite {
+        if self.write_state && newest.is_some_and(|newest| step > newest) {
+            return self.directory.remove(name);
+        }
+        if !self.overwrite {
             return Err(Error::AlreadyExists { prefix });
         }
-        let before = tracked.len();
-        tracked.retain(|path| *path != prefix);
-        if tracked.len() < before {
-            match tracked.is_empty() {
-                true => storage
-                    .remove(STATE_FILE)
-                    .map_err(|error| Error::io("remove", storage.path(STATE_FILE), error))?,
-                false => self.write_state(storage, tracked)?,
-            }
+        self.rename(tracked, name, &replaced_name(name))
+    }
+
+    /// After a save that failed: what was to be replaced has its name again. If not even that can be done, the state
+    /// file names it as it is called now, and nothing is lost.
+    fn put_back(&self, tracked: &mut [Tracked], name: &str) {
+        let replaced = replaced_name(name);
+        if self.directory.has(&replaced).unwrap_or(false) {
+            let _ = self.rename(tracked, &replaced, name);
         }
-        remove_checkpoint(storage, name)
     }
 
-    /// The name of a checkpoint that this saver may remove: in its directory, with its base name and a step.
-    fn own_name(&self, prefix: &Path) -> Option<String> {
-        let name = prefix.file_name()?.to_str()?;
-        (prefix == self.directory.join(name) && step_of(name, &self.basename).is_some()).then(|| name.to_owned())
-    }
-
-    /// Writes a file that appears whole.
-    fn write_file(&self, storage: &LocalDir, name: &str, bytes: &[u8]) -> Result<()> {
-        write_file(storage, name, bytes, self.durability).map_err(|error| Error::io("write", storage.path(name), error))
-    }
-
-    fn write_state(&self, storage: &LocalDir, tracked: &[PathBuf]) -> Result<()> {
-        let fails = |action, error| Error::io(action, storage.path(STATE_FILE), error);
-        let absolute = std::path::absolute(&self.directory).map_err(|error| fails("resolve", error))?;
-        let stored = |path: &PathBuf| match path.strip_prefix(&self.directory) {
-            Ok(name) if self.relative_paths => name.to_owned(),
-            Ok(name) => absolute.join(name),
-            Err(_) => path.clone(),
-        };
-        let text = CheckpointState::new(tracked.iter().map(stored).collect()).to_text()?;
-        self.write_file(storage, STATE_FILE, text.as_bytes())?;
-        match self.durability {
-            Durability::Synced => storage.sync().map_err(|error| fails("sync", error)),
-            Durability::Buffered => Ok(()),
+    /// Renames a checkpoint, in the state file, too.
+    fn rename(&self, tracked: &mut [Tracked], name: &str, to: &str) -> Result<()> {
+        if let Err(error) = self.directory.rename(name, to) {
+            // What was made of it; the checkpoint itself is as it was.
+            let _ = self.directory.remove(to);
+            return Err(error);
         }
+        let (from, to) = (self.directory.prefix(name), self.directory.prefix(to));
+        let mut renamed = false;
+        for checkpoint in tracked.iter_mut().filter(|checkpoint| checkpoint.prefix == from) {
+            checkpoint.prefix.clone_from(&to);
+            renamed = true;
+        }
+        if renamed {
+            self.write_tracked(tracked)?;
+        }
+        self.directory.remove(name)
+    }
+
+    fn write_tracked(&self, tracked: &[Tracked]) -> Result<()> {
+        let paths = tracked.iter().map(|checkpoint| checkpoint.prefix.clone());
+        self.directory.write_state(CheckpointState::new(paths.collect()))
     }
 }
 
-fn has_index(prefix: &Path) -> bool {
-    super::open::with_suffix(prefix, ".index").is_file()
+/// What a checkpoint is called while another takes its place.
+fn replaced_prefix(prefix: &Path) -> PathBuf {
+    let name = prefix.file_name().map(|name| name.to_string_lossy().into_owned());
+    prefix.with_file_name(replaced_name(&name.unwrap_or_default()))
 }

@@ -1,16 +1,19 @@
 //! The `checkpoint` state file: which checkpoint of a directory is the latest, and which others are tracked.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::open::checkpoint_exists;
 use super::state_text;
 use crate::error::{Error, Result};
+use crate::io::{LocalDir, Storage, read_file};
 
 /// The name of the state file.
 pub(super) const STATE_FILE: &str = "checkpoint";
+
+/// The most bytes of a state file: that of a million checkpoints would have fewer.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// What the `checkpoint` file of a directory says.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,17 +37,7 @@ pub struct CheckpointState {
 /// TensorFlow, which takes a file that does not parse for an absent one, and starts training again from nothing.
 pub fn checkpoint_state(directory: impl AsRef<Path>) -> Result<Option<CheckpointState>> {
     let directory = directory.as_ref();
-    let path = directory.join(STATE_FILE);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", path, error)),
-    };
-    let mut state = CheckpointState::parse(&bytes, &path)?;
-    let join = |path: &mut PathBuf| *path = directory.join(&path);
-    join(&mut state.model_checkpoint_path);
-    state.all_model_checkpoint_paths.iter_mut().for_each(join);
-    Ok(Some(state))
+    CheckpointState::read(&LocalDir::new(directory), STATE_FILE, directory)
 }
 
 /// The prefix of the newest checkpoint of `directory`, as `tf.train.latest_checkpoint` answers: the one that the
@@ -65,6 +58,20 @@ impl CheckpointState {
             all_model_checkpoint_paths: paths,
             ..Default::default()
         }
+    }
+
+    /// Reads the state file of this name; paths that are not absolute are joined with `root`. `None` if it is not there.
+    pub(super) fn read(storage: &dyn Storage, name: &str, root: &Path) -> Result<Option<Self>> {
+        let bytes = match read_file(storage, name, MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", storage.path(name), error)),
+        };
+        let mut state = Self::parse(&bytes, &storage.path(name))?;
+        let join = |path: &mut PathBuf| *path = root.join(&path);
+        join(&mut state.model_checkpoint_path);
+        state.all_model_checkpoint_paths.iter_mut().for_each(join);
+        Ok(Some(state))
     }
 
     /// Parses the text of a state file, which lies at `path`. Paths in it stay as they are written there.

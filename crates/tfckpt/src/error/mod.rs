@@ -274,6 +274,35 @@ pub enum Error {
         prefix: PathBuf,
     },
 
+    /// Another process saves into the directory.
+    #[error("`{}` is held by {holder}, which saves into this directory: wait until it ends, or save into another one", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as it said itself.
+        holder: String,
+    },
+
+    /// The device has no room for the checkpoint. Nothing was written.
+    #[error("no room for checkpoint `{}`: it needs {needed} bytes, {free} are free; make room, keep fewer checkpoints, or save into another directory", prefix.display())]
+    NoSpace {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// Bytes that it needs at least.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+
+    /// A checkpoint that was written reads back otherwise. It was removed; earlier ones are as they were.
+    #[error("checkpoint `{}` does not read back as it was written, and was removed; device or memory are failing: save into a directory on another device", prefix.display())]
+    NotStored {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// What differs.
+        source: Box<Error>,
+    },
+
     /// The checkpoint and the model do not fit. The model has not been touched.
     #[error("checkpoint `{}` does not fit the model, which was left as it is\n{report}", prefix.display())]
     Mismatch {
@@ -347,8 +376,9 @@ impl Error {
             | Error::NoPlace { .. }
             | Error::InvalidArgument { .. }
             | Error::AlreadyExists { .. }
+            | Error::Locked { .. }
             | Error::Mismatch { .. } => ErrorKind::Usage,
-            Error::Source { .. } | Error::Io { .. } => ErrorKind::Io,
+            Error::Source { .. } | Error::NoSpace { .. } | Error::NotStored { .. } | Error::Io { .. } => ErrorKind::Io,
         }
     }
 

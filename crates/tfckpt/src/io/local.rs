@@ -7,8 +7,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
-use super::{Durability, NewFile, ReadAt, Storage, check_name, system};
+use super::lock::{LocalLock, Lock};
+use super::{Durability, NewFile, ReadAt, Storage, check_name, leftovers, system};
 
 /// A directory on disk.
 #[derive(Debug, Clone)]
@@ -52,6 +54,10 @@ impl LocalDir {
 }
 
 impl Storage for LocalDir {
+    fn ensure(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.root)
+    }
+
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         let file = File::open(self.file(name)?)?;
         // A directory opens, and fails only when it is read.
@@ -63,10 +69,11 @@ impl Storage for LocalDir {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
         let target = self.file(name)?;
-        // TensorFlow's own scheme for temporary names, so that whatever cleans up after TensorFlow cleans up here.
         let unique = RandomState::new().build_hasher().finish();
-        let temporary = self.root.join(format!("{name}.tempstate{unique}"));
+        let temporary = self.root.join(leftovers::temporary_name(name, unique));
         let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        // As long as the writer lives: what is not locked is a leftover. File systems without locks keep leftovers.
+        let _ = file.try_lock();
         Ok(Box::new(LocalNewFile {
             file,
             temporary,
@@ -103,6 +110,47 @@ impl Storage for LocalDir {
 
     fn exists(&self, name: &str) -> io::Result<bool> {
         Ok(self.file(name)?.is_file())
+    }
+
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        let (from, to) = (self.file(name)?, self.file(second)?);
+        match fs::hard_link(&from, &to) {
+            // File systems without second names.
+            Err(error)
+                if error.kind() == io::ErrorKind::Unsupported || error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                fs::copy(&from, &to)?;
+                File::open(&to)?.sync_all()
+            }
+            done => done,
+        }
+    }
+
+    fn modified(&self, name: &str) -> io::Result<f64> {
+        let modified = fs::metadata(self.file(name)?)?.modified()?;
+        Ok(match modified.duration_since(UNIX_EPOCH) {
+            Ok(since) => since.as_secs_f64(),
+            Err(before) => -before.duration().as_secs_f64(),
+        })
+    }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        system::free_bytes(&self.root)
+    }
+
+    fn lock(&self, name: &str, holder: &str) -> io::Result<Option<Box<dyn Lock>>> {
+        let lock = LocalLock::take(self.file(name)?, holder)?;
+        Ok(lock.map(|lock| Box::new(lock) as Box<dyn Lock>))
+    }
+
+    fn remove_leftovers(&self) -> io::Result<Vec<String>> {
+        leftovers::remove(&self.root)
+    }
+
+    fn forget_cached(&self, name: &str) {
+        if let Ok(file) = self.file(name).and_then(File::open) {
+            system::forget_cached(&file);
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -1,16 +1,17 @@
 //! A directory in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Durability, NewFile, ReadAt, Storage, check_name};
+use super::{Durability, Lock, NewFile, ReadAt, Storage, check_name};
 
 /// A directory in memory: the reference that other storages are compared with. Clones share their files.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDir {
     files: Arc<Mutex<HashMap<String, Arc<[u8]>>>>,
+    locks: Arc<Mutex<HashSet<String>>>,
 }
 
 impl MemoryDir {
@@ -66,8 +67,50 @@ impl Storage for MemoryDir {
         Ok(())
     }
 
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        check_name(second)?;
+        let mut files = self.files();
+        if files.contains_key(second) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let bytes = files.get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        files.insert(second.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn lock(&self, name: &str, _holder: &str) -> io::Result<Option<Box<dyn Lock>>> {
+        check_name(name)?;
+        let taken = !self
+            .locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned());
+        if taken {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(MemoryLock {
+            locks: self.locks.clone(),
+            name: name.to_owned(),
+        })))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         PathBuf::from("memory:").join(name)
+    }
+}
+
+#[derive(Debug)]
+struct MemoryLock {
+    locks: Arc<Mutex<HashSet<String>>>,
+    name: String,
+}
+
+impl Lock for MemoryLock {}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        let mut held = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        held.remove(&self.name);
     }
 }
 

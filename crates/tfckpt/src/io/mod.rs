@@ -4,7 +4,9 @@
 //! checkpoints that never touch a disk. Nothing above this module knows about paths or system calls.
 
 mod blank;
+mod leftovers;
 mod local;
+mod lock;
 mod memory;
 mod system;
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 pub use blank::zeroed;
 pub(crate) use blank::{Blank, filled};
 pub use local::LocalDir;
+pub use lock::Lock;
 pub use memory::MemoryDir;
 
 /// One directory of files.
@@ -25,7 +28,17 @@ pub use memory::MemoryDir;
 /// - After `publish` with [`Durability::Synced`] and [`Storage::sync`], the file survives a power cut.
 /// - A name that is not there gives [`io::ErrorKind::NotFound`].
 /// - Names are plain file names; one with a separator, or `..`, gives [`io::ErrorKind::InvalidInput`].
+///
+/// A storage needs the methods without a body; those with one say what a storage without that ability does.
 pub trait Storage: std::fmt::Debug + Send + Sync {
+    /// Makes the directory, with all its parents, if it is not there. Default: it always is.
+    ///
+    /// # Errors
+    /// A parent is a file, or cannot be written.
+    fn ensure(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Opens a file for reading. It stays readable when it is replaced or removed afterwards.
     ///
     /// # Errors
@@ -67,6 +80,66 @@ pub trait Storage: std::fmt::Debug + Send + Sync {
             Err(error) => Err(error),
         }
     }
+
+    /// Gives a file a second name, which nobody may have; both stay when the other is removed. Default: the bytes are
+    /// copied.
+    ///
+    /// # Errors
+    /// The file is not there, the name is taken, or the directory cannot be written.
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        if self.exists(second)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let (from, to) = (self.open(name)?, self.create(second)?);
+        let size = from.size()?;
+        let mut buffer = vec![0; usize::try_from(size.min(COPY_BYTES)).unwrap_or(0)];
+        let mut at = 0;
+        while at < size {
+            let len = usize::try_from(size - at).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = buffer.get_mut(..len).unwrap_or_default();
+            from.read_exact_at(piece, at)?;
+            to.write_all_at(piece, at)?;
+            at += len as u64;
+        }
+        to.publish(Durability::Synced)
+    }
+
+    /// When the file was last written, in seconds since 1970. Default: [`io::ErrorKind::Unsupported`].
+    ///
+    /// # Errors
+    /// The file is not there, or the storage keeps no times.
+    fn modified(&self, _name: &str) -> io::Result<f64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// How many bytes may still be written. Default: `None`, it is not known.
+    ///
+    /// # Errors
+    /// The directory cannot be asked.
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Takes the file of this name as a lock, and writes `holder` into it for those who come too late; `None` if
+    /// somebody else holds it. It is released when it is dropped, and when the process that took it ends, in whatever
+    /// way. Default: [`io::ErrorKind::Unsupported`].
+    ///
+    /// # Errors
+    /// The directory cannot be written, or has no locks: [`io::ErrorKind::Unsupported`].
+    fn lock(&self, _name: &str, _holder: &str) -> io::Result<Option<Box<dyn Lock>>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Removes files that writers who are dead by now had started and not published, and says which. Default: none.
+    ///
+    /// # Errors
+    /// The directory cannot be read. A file that cannot be removed is no error.
+    fn remove_leftovers(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Lets the next reading of a file come from the device and not from memory, if the system can be asked for that.
+    fn forget_cached(&self, _name: &str) {}
 
     /// The path of a file, for messages.
     fn path(&self, name: &str) -> PathBuf;
@@ -130,6 +203,22 @@ pub trait NewFile: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The device failed. The name then still shows the old file, if there was one.
     fn publish(self: Box<Self>, durability: Durability) -> io::Result<()>;
+}
+
+/// Bytes that are copied at a time.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// Reads a file whole, if it has no more than `limit` bytes.
+pub(crate) fn read_file(storage: &dyn Storage, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let file = storage.open(name)?;
+    let size = file.size()?;
+    if size > limit {
+        let what = format!("the file has {size} bytes, at most {limit} are expected");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// Writes and publishes a file of these bytes.

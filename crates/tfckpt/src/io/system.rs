@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::path::Path;
 
 /// Memory from which on huge pages are asked for: below, none would fit.
 const HUGE: usize = 1 << 20;
@@ -46,6 +47,11 @@ mod linux {
         }
     }
 
+    /// Lets go of what the system holds of a file in memory. What is not on the device yet stays.
+    pub(in crate::io) fn forget_cached(file: &File) {
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     /// Starts to bring a part of a file to the device, and does not wait for it.
     #[allow(unsafe_code, reason = "`sync_file_range` is not in the standard library")]
     pub(in crate::io) fn start_writeback(file: &File, offset: u64, len: u64) {
@@ -58,7 +64,7 @@ mod linux {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{advise_huge_pages, allocate, start_writeback};
+pub(super) use linux::{advise_huge_pages, allocate, forget_cached, start_writeback};
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
@@ -70,11 +76,25 @@ mod elsewhere {
         Ok(())
     }
 
+    pub(in crate::io) fn forget_cached(_: &File) {}
+
     pub(in crate::io) fn start_writeback(_: &File, _: u64, _: u64) {}
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::{advise_huge_pages, allocate, start_writeback};
+pub(super) use elsewhere::{advise_huge_pages, allocate, forget_cached, start_writeback};
+
+/// What a user without privileges may still write to the file system of a directory.
+#[cfg(unix)]
+pub(super) fn free_bytes(directory: &Path) -> io::Result<Option<u64>> {
+    let found = rustix::fs::statvfs(directory)?;
+    Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+}
+
+#[cfg(not(unix))]
+pub(super) fn free_bytes(_: &Path) -> io::Result<Option<u64>> {
+    Ok(None)
+}
 
 #[cfg(test)]
 mod tests {

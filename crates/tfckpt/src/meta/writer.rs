@@ -71,6 +71,7 @@ fn is_float(dtype: DType) -> bool {
 }
 
 /// Writes the graph of a checkpoint.
+#[derive(Debug, Clone)]
 pub(crate) struct MetaGraphWriter {
     pub(crate) kind: VariableKind,
     /// 0 keeps all.
