@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from assign import assignments
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
+from finding import finding
 from frameworks import examples, frameworks, python_objects
 from graphs import graphs
 from histories import histories
@@ -35,7 +36,8 @@ def main():
     try:
         parts = {"bundles": lambda: bundles(folder, args.seed, args.bundles), "merges": lambda: merges(folder, args.seed),
                  "V1 files": lambda: old_format(folder, args.seed), "broken files": broken_files,
-                 "savers": lambda: savers(folder), "histories": lambda: histories(folder, args.seed),
+                 "savers": lambda: savers(folder), "finding": lambda: finding(folder),
+                 "histories": lambda: histories(folder, args.seed),
                  "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),

@@ -6,6 +6,6 @@ cd "$(dirname "$0")/../.."
 
 source tests/interop/environment.sh
 
-cargo build --quiet -p tfckpt-interop-peer
+cargo build --quiet -p tfckpt-interop-peer -p tfckpt-cli
 cargo build --quiet --example burn_digits --example candle_digits
 TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES= exec "$venv/bin/python" tests/interop/interop.py "$@"

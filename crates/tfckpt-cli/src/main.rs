@@ -1,4 +1,4 @@
-//! The command `tfckpt`: lists, verifies and converts TensorFlow checkpoints, without TensorFlow.
+//! The command `tfckpt`: lists, verifies, repairs and converts TensorFlow checkpoints, without TensorFlow.
 //!
 //! Results go to stdout, messages and progress to stderr. What scripts may rely on: the exit codes, the JSON
 //! documents (by their `schema_version`), and that nothing is overwritten without `--force`.
@@ -9,8 +9,10 @@ mod failure;
 mod latest;
 mod ls;
 mod output;
+mod repair;
 mod text;
 mod verify;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -19,7 +21,7 @@ use clap::{ColorChoice, Parser, Subcommand};
 
 use crate::failure::Exit;
 
-/// List, verify and convert TensorFlow checkpoints.
+/// List, verify, repair and convert TensorFlow checkpoints.
 #[derive(Debug, Parser)]
 #[command(
     name = "tfckpt",
@@ -30,6 +32,8 @@ use crate::failure::Exit;
   tfckpt ls run/model.ckpt-100               the variables of a checkpoint
   tfckpt ls run --json | jq .global_step     a directory means its latest checkpoint
   tfckpt verify run/model.ckpt-100           check every byte against its checksum
+  tfckpt latest run --valid                  the newest checkpoint that is whole
+  tfckpt repair run --dry-run                what a crash left, and what can be done about it
   tfckpt convert run model.safetensors       from TensorFlow, and back by swapping the two
 
 A checkpoint is named by its prefix, the part that its files PREFIX.index and
@@ -49,6 +53,8 @@ enum Command {
     Ls(ls::Args),
     Latest(latest::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
+    Wait(wait::Args),
     Convert(convert::Args),
 }
 
@@ -74,6 +80,8 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args),
         Command::Latest(args) => latest::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Repair(args) => repair::run(&args),
+        Command::Wait(args) => wait::run(&args),
         Command::Convert(args) => convert::run(&args),
     };
     match result {

@@ -1,6 +1,7 @@
 //! stdout for results, stderr for messages and progress.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,6 +20,14 @@ pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Res
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a path to stdout as it is, whether or not it is text: scripts pass it on.
+pub(crate) fn print_path(path: &Path) -> Result<(), Failure> {
+    print(|out| {
+        out.write_all(path.as_os_str().as_encoded_bytes())?;
+        out.write_all(b"\n")
+    })
 }
 
 /// Writes a result to stdout as one JSON document on one line.

@@ -39,6 +39,8 @@
 //!
 //! # Features
 //! - `half` (default): `half::f16` and `half::bf16` as [`Element`]s.
+//! - `notify` (default): whoever [waits](checkpoints_iterator) for a checkpoint is told of it by the file system, not by
+//!   the next look at the directory.
 //! - `tracing`: saves and restores as events of `tracing`.
 //! - `rng`: [`training::CheckpointRng`], a random number generator that a checkpoint holds the state of.
 //! - `signals`: [`training::Stop`] listens for SIGTERM and SIGINT.
@@ -91,12 +93,13 @@ pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, Var
 #[cfg(feature = "tracing")]
 pub use checkpoint::Tracing;
 pub use checkpoint::{
-    BackgroundSaver, Best, Checkpoint, CheckpointManager, CheckpointState, Clock, Dropped, GLOBAL_STEP, Goal, History,
-    Reason, Record, Retention, SaveAt, Saved, Saver, Submitted, SystemClock, Verdict, WhenBusy, checkpoint_state,
-    latest_checkpoint, merge_checkpoints,
+    BackgroundSaver, Best, Broken, Check, Checkpoint, CheckpointManager, CheckpointState, CheckpointsIterator, Clock,
+    Dropped, Fate, GLOBAL_STEP, Goal, History, Reason, Record, Repair, Repaired, Retention, SaveAt, Saved, Saver,
+    StateFile, Submitted, SystemClock, Valid, ValidSearch, Verdict, WhenBusy, checkpoint_state, checkpoints_iterator,
+    latest_checkpoint, latest_valid, merge_checkpoints, repair, wait_for_new_checkpoint,
 };
 pub use dtype::DType;
-pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, Result, TableError};
+pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, Result, Skipped, TableError};
 pub use limits::Limits;
 pub use meta::{
     AttrValue, Collection, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo, VariableKind,

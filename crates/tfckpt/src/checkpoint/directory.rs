@@ -99,7 +99,8 @@ impl Directory {
         Ok(())
     }
 
-    fn take_lock(&self) -> Result<Option<Box<dyn Lock>>> {
+    /// Sees to it that nobody else writes here as long as the lock lives; `None` where there are no locks.
+    pub(super) fn take_lock(&self) -> Result<Option<Box<dyn Lock>>> {
         let name = format!(".{}.lock", self.state_file);
         match self.storage.lock(&name, &format!("process {}\n", std::process::id())) {
             Ok(Some(lock)) => Ok(Some(lock)),

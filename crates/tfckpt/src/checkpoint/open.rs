@@ -147,11 +147,21 @@ impl From<Bundle> for Checkpoint {
 
 /// The directory of the checkpoint that `path` means, and its name there.
 fn place(path: &Path) -> Result<(Arc<LocalDir>, String)> {
-    let prefix = resolve(path)?;
+    parts(&resolve(path)?)
+}
+
+/// The directory of this very prefix, and its name there.
+fn parts(prefix: &Path) -> Result<(Arc<LocalDir>, String)> {
     let name = prefix.file_name().and_then(OsStr::to_str);
-    let name = name.ok_or_else(|| no_checkpoint(path, "its last component is not UTF-8 text"))?;
+    let name = name.ok_or_else(|| no_checkpoint(prefix, "its last component is not UTF-8 text"))?;
     let storage = Arc::new(LocalDir::new(prefix.parent().unwrap_or(Path::new(""))));
     Ok((storage, name.to_owned()))
+}
+
+/// Opens the checkpoint of this very prefix, which is not taken for anything else.
+pub(super) fn open_prefix(prefix: &Path, limits: &Limits) -> Result<Checkpoint> {
+    let (storage, name) = parts(prefix)?;
+    Ok(Bundle::open(storage, &name, limits)?.into())
 }
 
 /// The prefix that `path` means.
@@ -244,7 +254,7 @@ fn has_v1_files(pattern: &Path) -> bool {
 }
 
 /// The pattern of all files that belong with `NAME-00000-of-00002`.
-fn pattern_of_v1_file(path: &Path) -> Option<PathBuf> {
+pub(super) fn pattern_of_v1_file(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let (rest, of) = name.rsplit_once("-of-")?;
     let (prefix, number) = rest.rsplit_once('-')?;
@@ -254,7 +264,7 @@ fn pattern_of_v1_file(path: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the file ends as a table does: what a V1 checkpoint is.
-fn is_table(path: &Path) -> bool {
+pub(super) fn is_table(path: &Path) -> bool {
     let magic = |mut file: fs::File| {
         let mut magic = [0; 8];
         file.seek(SeekFrom::End(-8))?;

@@ -5,12 +5,14 @@
 
 mod assignment;
 mod faults;
+mod skipped;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use assignment::AssignmentFault;
 pub use faults::{EntryFault, TableError};
+pub use skipped::Skipped;
 
 use crate::dtype::DType;
 use crate::map::LoadReport;
@@ -40,6 +42,18 @@ pub enum Error {
         reason: String,
         /// Prefixes nearby that do exist.
         candidates: Vec<String>,
+    },
+
+    /// There are checkpoints, or a state file, and none that is whole.
+    #[error(
+        "no checkpoint of `{}` is whole: {}; restore one from a copy, or start again in another directory",
+        directory.display(), skipped::List(skipped)
+    )]
+    NoValidCheckpoint {
+        /// The directory.
+        directory: PathBuf,
+        /// What was tried, and what is wrong with it.
+        skipped: Vec<Skipped>,
     },
 
     /// The checkpoint has no variable of this name.
@@ -386,6 +400,7 @@ impl Error {
             Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::LimitExceeded { .. } => ErrorKind::Limit,
             Error::ObjectGraph { source, .. } => source.kind(),
+            Error::NoValidCheckpoint { skipped, .. } => skipped::kind(skipped),
             Error::AmbiguousName { .. }
             | Error::DtypeMismatch { .. }
             | Error::WrongLength { .. }
