@@ -1,6 +1,7 @@
 //! `tfckpt wait`: until a directory has a new checkpoint.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tfckpt::checkpoints_iterator;
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     directory: PathBuf,
     /// The checkpoint that is known already: its prefix, or its name within the directory
     #[arg(long, value_name = "PREFIX")]
-    after: Option<PathBuf>,
+    after: Option<OsString>,
     /// How long to wait; exit with 3 then [default: without end]
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     timeout: Option<Duration>,
@@ -36,8 +37,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut checkpoints = checkpoints_iterator(&args.directory).timeout(args.timeout);
-    // A script has none in front of the first.
-    if let Some(after) = args.after.as_ref().filter(|after| !after.as_os_str().is_empty()) {
+    // A script has none in front of the first, and passes on an empty text.
+    let after = args.after.as_deref().map(Path::new);
+    if let Some(after) = after.filter(|after| !after.as_os_str().is_empty()) {
         let is_name = after.components().count() == 1;
         checkpoints = match is_name {
             true => checkpoints.after(args.directory.join(after)),

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, Metadata};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::open::{is_table, pattern_of_v1_file};
@@ -144,7 +144,7 @@ enum Part {
 }
 
 /// The prefix that a file's name belongs to, and what it is there.
-fn belongs_to(name: &str, path: &PathBuf) -> Option<(String, Part)> {
+fn belongs_to(name: &str, path: &Path) -> Option<(String, Part)> {
     let whole = |prefix: &str, part| (!prefix.is_empty()).then(|| (prefix.to_owned(), part));
     if let Some(prefix) = name.strip_suffix(".index") {
         return whole(prefix, Part::Index);

@@ -12,7 +12,7 @@ use super::repaired::{Broken, Fate, Repaired, StateFile};
 use super::state::{CheckpointState, STATE_FILE};
 use super::valid::{here, name_in, newest_run, open_whole, run_of_entries};
 use crate::error::{Error, ErrorKind, Result, Skipped};
-use crate::io::{Durability, LocalDir, Lock, Storage, write_file};
+use crate::io::{Durability, LocalDir, Storage, write_file};
 use crate::limits::Limits;
 
 /// Puts the directory of a run right, after a crash, a full disk, or a copy that broke off:
@@ -120,9 +120,14 @@ impl Repair {
             });
         }
         let storage = LocalDir::new(&self.directory);
-        let (_lock, leftovers) = match self.dry_run {
-            true => (None, Vec::new()),
-            false => self.enter(&storage)?,
+        let _lock = match self.dry_run {
+            true => None,
+            false => Directory::local(self.directory.clone(), "").take_lock()?,
+        };
+        let leftovers = match self.dry_run {
+            true => Vec::new(),
+            // What cannot be cleaned up is in nobody's way.
+            false => storage.remove_leftovers().unwrap_or_default(),
         };
         let old = OldState::read(&self.directory);
         let looked_at = LookedAt::new(&self.directory, self.check)?;
@@ -151,13 +156,6 @@ impl Repair {
             broken,
             leftovers,
         })
-    }
-
-    /// Keeps savers out, and removes what dead ones left.
-    fn enter(&self, storage: &LocalDir) -> Result<(Option<Box<dyn Lock>>, Vec<String>)> {
-        let lock = Directory::local(self.directory.clone(), "").take_lock()?;
-        // What cannot be cleaned up is in nobody's way.
-        Ok((lock, storage.remove_leftovers().unwrap_or_default()))
     }
 
     fn write_state(
