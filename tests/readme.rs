@@ -21,6 +21,38 @@ mod codec {
     }
 }
 
+mod directory {
+    use tfckpt::map::AssignmentMap;
+    use tfckpt::{Goal, Retention, Saver, Variable};
+
+    fn rules(variables: Vec<Variable<'_>>, step: i64, loss: f64) -> tfckpt::Result<()> {
+        let rules = Retention::default()
+            .latest(5)
+            .best("val_loss", Goal::Min, 3)
+            .every_hours(24.0)
+            .max_bytes(200 << 30);
+        let mut saver = Saver::new("run").retention(rules);
+        saver.save_measured(variables, step, [("val_loss", loss)])?;
+        for verdict in saver.verdicts()? {
+            println!("{} {verdict}", verdict.name); // model.ckpt-300 kept: latest (2 of 5); best val_loss (1 of 3: 0.31)
+        }
+        Ok(())
+    }
+
+    fn valid() -> tfckpt::Result<()> {
+        if let Some(found) = tfckpt::latest_valid("run")? {
+            found.skipped.iter().for_each(|skipped| eprintln!("{skipped}"));
+            println!("{}", found.checkpoint.prefix().display());
+        }
+        Ok(())
+    }
+
+    fn body(run: &mut tfckpt_candle::Run) -> tfckpt_candle::Result<()> {
+        run.init_from("bert/bert_model.ckpt", &AssignmentMap::from([("bert/", "encoder/")]))?;
+        Ok(())
+    }
+}
+
 mod burn_learner {
     use burn::optim::ModuleOptimizer;
     use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};

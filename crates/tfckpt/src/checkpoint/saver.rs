@@ -208,11 +208,7 @@ impl Saver {
     ) -> Result<Saved> {
         let started = Instant::now();
         let variables = self.committer.arrange(variables, global_step, global_step)?;
-        self.committer.meta_graph = self.write_meta_graph.then_some(MetaGraphWriter {
-            kind: self.variable_kind,
-            max_to_keep: self.max_to_keep.unwrap_or(0),
-            keep_checkpoint_every_n_hours: self.hourly.hours() as f32,
-        });
+        self.committer.meta_graph = self.write_meta_graph.then(|| self.meta_graph());
         self.directory.enter()?;
         let mut tracked = self.tracked()?;
         let name = numbered(&self.directory.basename, global_step, self.pad_step_number);
@@ -255,6 +251,17 @@ impl Saver {
         saved.elapsed = started.elapsed();
         saved.blocked = saved.elapsed;
         Ok(saved)
+    }
+
+    /// What writes the graphs beside checkpoints, with the options that TensorFlow's saver would have.
+    fn meta_graph(&self) -> MetaGraphWriter {
+        #[expect(clippy::cast_possible_truncation, reason = "the graph has it as a float32")]
+        let hours = self.hourly.hours() as f32;
+        MetaGraphWriter {
+            kind: self.variable_kind,
+            max_to_keep: self.max_to_keep.unwrap_or(0),
+            keep_checkpoint_every_n_hours: hours,
+        }
     }
 
     /// Writes the checkpoint and makes it the latest. Gives what is too old then.
