@@ -41,6 +41,7 @@
     clippy::print_stdout
 )]
 
+mod carrier;
 mod dtype;
 mod error;
 mod hook;
@@ -48,6 +49,7 @@ mod learner;
 mod loader;
 mod module;
 mod optimizer;
+mod parts;
 mod run;
 mod scalars;
 mod scheduler;
