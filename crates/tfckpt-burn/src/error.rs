@@ -55,3 +55,12 @@ pub enum Error {
     #[error("a record of Burn's optimizer or scheduler is not what it should be")]
     RecordBytes(#[from] burn::store::RecordError),
 }
+
+impl Error {
+    /// The error with its causes, in one line.
+    pub(crate) fn chain(&self) -> String {
+        let first: &dyn std::error::Error = self;
+        let causes = std::iter::successors(Some(first), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+}

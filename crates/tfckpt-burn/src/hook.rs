@@ -1,6 +1,6 @@
 //! The model that a `Learner` trains in place of the user's: the same in all but one thing, it tells of each step.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
@@ -9,10 +9,9 @@ use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointerError;
 use burn::train::{InferenceStep, Interrupter, TrainOutput, TrainStep, TrainingError};
 
-use crate::Result;
-use crate::run::Shared;
+use crate::run::{Draws, Shared};
 
-/// A model, and what is done after each step of its optimizer. Visits and maps go straight to the model, so that the
+/// A model, and what is done around each step of its optimizer. Visits and maps go straight to the model, so that the
 /// paths of its parameters stay what they are.
 #[derive(Debug, Clone)]
 pub struct Hooked<M> {
@@ -20,30 +19,37 @@ pub struct Hooked<M> {
     pub(crate) hook: Arc<Hook>,
 }
 
-/// What happens after each step.
+/// What happens around each step.
 pub(crate) struct Hook {
     pub(crate) shared: Arc<Shared>,
     pub(crate) interrupter: Interrupter,
     /// Steps along with the scheduler of the `Learner`, which shows its state to nobody between epochs.
     pub(crate) scheduler: Mutex<ModuleLrScheduler>,
+    /// The device that the model is on while it trains.
+    pub(crate) device: OnceLock<Option<Device>>,
 }
 
 impl Hook {
-    fn after_step<M: Module>(&self, model: &M, optimizer: &ModuleOptimizer) {
-        let mut scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner);
-        scheduler.step();
-        if self.shared.count_step()
-            && let Err(error) = self.save(model, optimizer, &scheduler)
+    fn before_pass<M: Module>(&self, model: &M) {
+        if self.shared.is_seeded()
+            && let Some(device) = self.device.get_or_init(|| model.devices().into_iter().next())
         {
-            // Training that is not saved is not worth going on; the learner tells why it stopped.
-            self.interrupter
-                .fail(TrainingError::Checkpoint(CheckpointerError::Unknown(error.to_string())));
+            self.shared.seed(device, Draws::Pass);
         }
     }
 
-    fn save<M: Module>(&self, model: &M, optimizer: &ModuleOptimizer, scheduler: &ModuleLrScheduler) -> Result<()> {
-        let position = self.shared.state().position;
-        self.shared.save(model, optimizer, scheduler, position).map(drop)
+    fn after_step<M: Module>(&self, model: &M, optimizer: &ModuleOptimizer) {
+        let mut scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner);
+        scheduler.step();
+        // Somebody else may have asked for the end: an error, the user of a renderer.
+        let ends = self.interrupter.should_stop();
+        if let Err(error) = self.shared.after_step(model, optimizer, &scheduler, ends) {
+            // Training that is not saved is not worth going on; the learner tells why it stopped.
+            self.interrupter
+                .fail(TrainingError::Checkpoint(CheckpointerError::Unknown(error.chain())));
+        } else if let Some(reason) = self.shared.reason_to_stop() {
+            self.interrupter.stop(Some(&reason));
+        }
     }
 }
 
@@ -60,6 +66,7 @@ impl<M: TrainStep + Module> TrainStep for Hooked<M> {
     type Output = M::Output;
 
     fn step(&self, item: Self::Input) -> TrainOutput<Self::Output> {
+        self.hook.before_pass(&self.inner);
         self.inner.step(item)
     }
 

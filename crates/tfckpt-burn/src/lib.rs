@@ -27,7 +27,9 @@
 //! | `fc1/kernel/optimizer/FIELD` | what another optimizer keeps for it |
 //! | `lr_scheduler/KEY` | the state of the learning-rate scheduler |
 //! | `global_step` | optimizer steps, int64 |
-//! | `burn/epoch`, `burn/epoch_steps` | epochs completed, and steps since then |
+//! | `burn/epoch`, `burn/epoch_steps` | epochs completed, and batches used since then |
+//! | `tfckpt/epochs`, `tfckpt/metrics/…` | the position in [`training::Epochs`], and [`training::Metrics`] |
+//! | any other name | what [`TfCheckpoints::track_rng`] and [`TfCheckpoints::track_state`] keep |
 //!
 //! Layers are known by the types of Burn's modules. A depthwise convolution is a `Conv2d` to Burn and has to be
 //! declared: `NameMap::keras().with_layer("block.dw", Layer::DepthwiseConv2d { multiplier: 1 })`.
@@ -44,14 +46,16 @@
 
 mod assign;
 mod carrier;
+mod data;
 mod dtype;
 mod error;
 mod hook;
+mod joint;
 mod learner;
-mod loader;
 mod module;
 mod optimizer;
 mod parts;
+mod random;
 mod run;
 mod scalars;
 mod scheduler;
@@ -63,3 +67,5 @@ pub use error::{Error, Result};
 pub use hook::Hooked;
 pub use run::{Event, TfCheckpoints};
 pub use store::TfCheckpointStore;
+/// Parts of a training loop, which [`TfCheckpoints`] takes: epochs, random numbers, listeners, signals.
+pub use tfckpt::training;
