@@ -1,4 +1,4 @@
-//! A renderer for Burn's learner that prints one line for each pass over the data.
+//! A renderer for Burn's learner that prints one line for each pass over the data, below which a bar grows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,10 +7,12 @@ use burn::train::metric::{MetricDefinition, MetricEntry, MetricId};
 use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
+use indicatif::ProgressBar;
 
-/// Prints the metrics at the end of each split of each epoch, and nothing in between.
-#[derive(Debug, Default)]
-pub(crate) struct Epochs {
+/// Prints the metrics at the end of each split of each epoch.
+#[derive(Debug)]
+pub(crate) struct Renderer {
+    bar: ProgressBar,
     epoch: usize,
     split: String,
     names: HashMap<MetricId, String>,
@@ -18,7 +20,17 @@ pub(crate) struct Epochs {
     texts: BTreeMap<String, String>,
 }
 
-impl Epochs {
+impl Renderer {
+    pub(crate) fn new(bar: ProgressBar) -> Self {
+        Renderer {
+            bar,
+            epoch: 1,
+            split: String::new(),
+            names: HashMap::new(),
+            texts: BTreeMap::new(),
+        }
+    }
+
     fn note(&mut self, state: MetricState) {
         let (MetricState::Generic(entry) | MetricState::Numeric(entry, _)) = state;
         let MetricEntry {
@@ -38,7 +50,7 @@ impl Epochs {
     }
 }
 
-impl MetricsRendererTraining for Epochs {
+impl MetricsRendererTraining for Renderer {
     fn update_train(&mut self, state: MetricState) {
         self.note(state);
     }
@@ -48,17 +60,22 @@ impl MetricsRendererTraining for Epochs {
     }
 }
 
-impl TrainingProgressLogger for Epochs {
+impl TrainingProgressLogger for Renderer {
     fn start(&mut self, _: usize, starting_epoch: usize, _: Option<usize>, _: Option<&str>) {
         self.epoch = starting_epoch;
     }
 
-    fn start_split(&mut self, split: &str, _: usize) {
+    fn start_split(&mut self, split: &str, items: usize) {
         self.split = split.to_owned();
+        self.bar.reset();
+        self.bar.set_length(items as u64);
+        self.bar.set_message(format!("epoch {} {split}", self.epoch));
         self.texts.clear();
     }
 
-    fn update_split(&mut self, _: usize) {}
+    fn update_split(&mut self, items: usize) {
+        self.bar.set_position(items as u64);
+    }
 
     fn update_epoch(&mut self, epoch: usize) {
         self.epoch = epoch + 1;
@@ -71,16 +88,19 @@ impl TrainingProgressLogger for Epochs {
             .map(|(name, text)| format!("{} {text}", name.to_lowercase()))
             .collect();
         if !texts.is_empty() {
-            println!("epoch {} {}: {}", self.epoch, self.split, texts.join(", "));
+            let line = format!("epoch {} {}: {}", self.epoch, self.split, texts.join(", "));
+            self.bar.suspend(|| println!("{line}"));
         }
     }
 
-    fn end(&mut self) {}
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+    }
 
     fn log_event_training(&mut self, _: String) {}
 }
 
-impl EvaluationProgressLogger for Epochs {
+impl EvaluationProgressLogger for Renderer {
     fn start_global_progress(&mut self, _: usize) {}
 
     fn start_test(&mut self, _: &str, _: usize) {}
@@ -94,11 +114,11 @@ impl EvaluationProgressLogger for Epochs {
     fn log_event_evaluation(&mut self, _: String) {}
 }
 
-impl MetricsRendererEvaluation for Epochs {
+impl MetricsRendererEvaluation for Renderer {
     fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
 }
 
-impl MetricsRenderer for Epochs {
+impl MetricsRenderer for Renderer {
     fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
