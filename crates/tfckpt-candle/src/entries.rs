@@ -2,7 +2,7 @@
 
 use candle_core::Var;
 use tfckpt::map::{Layer, Layout, LoadReport, Plan, Target};
-use tfckpt::{Bundle, GLOBAL_STEP, Variable};
+use tfckpt::{Bundle, Variable};
 
 use crate::bridge;
 use crate::error::{Error, Result};
@@ -89,11 +89,16 @@ pub(crate) fn to_variables(entries: &[Entry]) -> Result<Vec<Variable<'static>>> 
 }
 
 /// Fills all entries from the checkpoint, or none: names, dtypes and shapes of all, and then, unless that is not wanted,
-/// the checksums of all are checked before the first is written.
-pub(crate) fn restore(entries: &[Entry], checkpoint: &Bundle, verify_first: bool) -> Result<LoadReport> {
+/// the checksums of all are checked before the first is written. What else of the checkpoint is used counts in the report.
+pub(crate) fn restore(
+    entries: &[Entry],
+    checkpoint: &Bundle,
+    verify_first: bool,
+    is_used: impl Fn(&str) -> bool,
+) -> Result<LoadReport> {
     let targets: Vec<Target> = entries.iter().map(Entry::to_target).collect::<Result<_>>()?;
     let mut plan = Plan::new(checkpoint, &targets)?;
-    plan.mark_used(|name| name == GLOBAL_STEP);
+    plan.mark_used(is_used);
     if verify_first {
         plan.verify(checkpoint)?;
     }
