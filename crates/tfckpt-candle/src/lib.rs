@@ -58,6 +58,7 @@
     clippy::print_stdout
 )]
 
+mod ahead;
 mod bridge;
 mod entries;
 mod error;
