@@ -60,6 +60,7 @@
     clippy::print_stdout
 )]
 
+mod ahead;
 mod assign;
 mod bridge;
 mod entries;
