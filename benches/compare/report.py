@@ -55,9 +55,6 @@ From `perf record` over the same commands on the machine of 2026-11-24.
   memory of its own, most of them of 2.4 MB, in which few huge pages have room. Not profiled since reading ahead came.
 - (f) from Candle: 1.0 of 1.3 GB is transposed on the way into the file, line by line of the file, from live memory in
   pages of 4 KiB. Left in Candle's layouts nothing of that is to be done. Not profiled since transposing became faster.
-- (f) from and into Burn: Burn shows the state of an optimizer only as one serialized record. Until its first byte reaches
-  us, each has been copied four times (`to_record` twice, `OptimizerRecord::into_bytes` twice); on the way back the whole
-  record is made in memory once more. burnpack writes it piece by piece, and reads windows of its file.
 """
 
 
