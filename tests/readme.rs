@@ -47,6 +47,15 @@ mod directory {
         Ok(())
     }
 
+    fn epochs(run: tfckpt_candle::Run, rows: usize) -> tfckpt_candle::Result<tfckpt_candle::Run> {
+        use tfckpt::training::Epochs;
+        let run = run
+            .epochs(Epochs::new(rows, 32).shuffle(7))
+            .every_seconds(600.0)
+            .stop_on_signals()?;
+        Ok(run)
+    }
+
     fn body(run: &mut tfckpt_candle::Run) -> tfckpt_candle::Result<()> {
         run.init_from("bert/bert_model.ckpt", &AssignmentMap::from([("bert/", "encoder/")]))?;
         Ok(())

@@ -76,7 +76,11 @@ impl Run {
             let layout = outside.fold(layout, |layout, name| layout.outside(name));
             self.writer.change(|saver| saver.objects(layout));
         }
-        Ok(self.writer.save(variables, self.global_step())?)
+        // For the rules by which the saver keeps checkpoints.
+        let step = self.global_step();
+        let measured = self.hooks.metrics.of_step(step);
+        let measured = measured.map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(self.writer.save(variables, step, measured)?)
     }
 
     /// Tells the listeners of saves, and gives the newest.

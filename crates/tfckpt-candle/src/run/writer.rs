@@ -73,12 +73,18 @@ impl Writer {
         }
     }
 
-    pub(super) fn save(&mut self, variables: Vec<Variable<'static>>, global_step: i64) -> Result<Write> {
+    pub(super) fn save(
+        &mut self,
+        variables: Vec<Variable<'static>>,
+        global_step: i64,
+        metrics: Vec<(String, f64)>,
+    ) -> Result<Write> {
         let Some(background) = &mut self.background else {
-            return self.saver.save(variables, global_step).map(Write::Committed);
+            let saved = self.saver.save_measured(variables, global_step, metrics);
+            return saved.map(Write::Committed);
         };
         let saver = background.start(&mut self.saver);
-        Ok(match saver.save(variables, global_step)? {
+        Ok(match saver.save_measured(variables, global_step, metrics)? {
             Submitted::Skipped => Write::LeftOut,
             Submitted::InForeground(saved) => Write::Committed(saved),
             _ => Write::OnTheWay,
