@@ -276,7 +276,6 @@ impl Saver {
         if !self.write_state {
             return Ok((written, Doomed::default()));
         }
-        let prefix = self.directory.prefix(name);
         let mut hourly = self.hourly;
         let doomed = self.too_old(tracked, new, &mut hourly);
         self.write_tracked(tracked)?;
