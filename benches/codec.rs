@@ -8,6 +8,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher};
 use tfckpt::io::Durability;
 use tfckpt::map::Layout;
+use tfckpt::training::{CheckpointRng, Epochs, Hooks, Stop, Trigger};
 use tfckpt::{Checkpoint, Saver, Variable};
 
 #[global_allocator]
@@ -123,5 +124,36 @@ fn open(bencher: Bencher<'_, '_>, shape: (usize, usize)) {
     bencher.counter(ItemsCount::new(shape.0)).bench_local(|| {
         let checkpoint = Checkpoint::open(dir.path()).expect("it opens");
         divan::black_box(checkpoint.variables().map(|info| info.name().len()).sum::<usize>())
+    });
+}
+
+/// What a step costs that nothing is due for: intervals in steps and seconds, signals, a listener, random numbers, a metric.
+#[divan::bench]
+fn hooks_when_nothing_is_due(bencher: Bencher<'_, '_>) {
+    let mut hooks = Hooks::new();
+    hooks.trigger = Trigger::new().every_steps(u64::MAX).every_seconds(1e9);
+    hooks.stop = Stop::on_signals().expect("signals can be listened for");
+    hooks
+        .listeners
+        .add(|_: &tfckpt::Saved| std::ops::ControlFlow::Continue(()));
+    hooks.states.track("rng", CheckpointRng::seed_from_u64(7));
+    hooks.begin(false);
+    bencher.bench_local(|| {
+        hooks.metrics.record("loss", 0.5);
+        divan::black_box(hooks.after_step())
+    });
+}
+
+/// The same with batches of 32 of a million shuffled rows, but for the order, which is made once for each epoch.
+#[divan::bench]
+fn hooks_with_batches(bencher: Bencher<'_, '_>) {
+    let mut hooks = Hooks::new();
+    hooks.trigger = Trigger::new().every_steps(u64::MAX).every_seconds(1e9);
+    hooks.epochs = Some(Epochs::new(1_000_000, 32).shuffle(7));
+    hooks.begin(false);
+    hooks.next_batch();
+    bencher.bench_local(|| {
+        let batch = hooks.next_batch();
+        divan::black_box((batch, hooks.after_step()))
     });
 }

@@ -2,18 +2,21 @@
 //!
 //!     cargo run --example candle_digits
 //!
-//! Kill it at any moment and start it again: it goes on from its last checkpoint, and ends with the very weights of
-//! a run that was never killed. TensorFlow restores its checkpoints as they are.
+//! Kill it at any moment, or press Ctrl-C, and start it again: it goes on within the epoch, and ends with the very weights
+//! of a run that was never stopped. TensorFlow restores its checkpoints as they are.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use candle_core::{D, DType, Device, Module, ModuleT, Tensor, Var};
 use candle_nn::{BatchNorm, Conv2d, Conv2dConfig, Linear, Optimizer, VarBuilder, VarMap};
 use clap::Parser;
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use support::{Digits, PIXELS};
-use tfckpt_candle::{Adam, ParamsAdam, Run};
+use tfckpt_candle::training::{CheckpointRng, Epochs};
+use tfckpt_candle::{Adam, Dropout, ParamsAdam, Run};
 
 mod support;
 
@@ -25,57 +28,80 @@ struct Options {
     dir: PathBuf,
     /// Passes over the training images, those of earlier runs included.
     #[arg(long, default_value_t = 16)]
-    epochs: usize,
+    epochs: u64,
     /// Steps from one checkpoint to the next.
     #[arg(long, default_value_t = 100)]
     every_steps: u64,
+    /// Seconds from one checkpoint to the next, if the steps take longer.
+    #[arg(long, default_value_t = 600.0)]
+    every_seconds: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let (train, test) = Digits::load()?;
-    let device = Device::Cpu;
 
     let varmap = VarMap::new();
-    let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &device);
-    let model = Model::new(&vb)?;
+    let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &Device::Cpu);
+    let mut rng = CheckpointRng::seed_from_u64(7);
+    let model = Model::new(&vb, &rng)?;
     initialize(&varmap)?;
     let mut optimizer = Adam::new(&varmap, ParamsAdam::default())?;
 
+    let epochs = Epochs::new(train.len(), BATCH).shuffle(7).stop_after(options.epochs);
+    let bar = progress(epochs.batches())?;
     let mut run = Run::new(&options.dir, &varmap, &optimizer)
         .layers(&layers)
+        .epochs(epochs)
+        .track_rng("rng", &rng)
         .max_to_keep(5)
-        .every_steps(options.every_steps);
-    let start = run.restore_or_initialize()? as usize;
-    match start {
+        .every_steps(options.every_steps)
+        .every_seconds(options.every_seconds)
+        .stop_on_signals()?;
+    match run.restore_or_initialize()? {
         0 => println!("starting in {}", options.dir.display()),
-        _ => println!("resumed at step {start} from {}", options.dir.display()),
+        step => println!("resumed at step {step} from {}", options.dir.display()),
     }
 
-    let steps_per_epoch = train.len() / BATCH;
-    let mut losses = Vec::new();
-    for step in start..options.epochs * steps_per_epoch {
-        let (epoch, batch) = (step / steps_per_epoch, step % steps_per_epoch);
-        let (images, labels) = batch_of(&train, epoch, batch)?;
+    while let Some(batch) = run.next_batch() {
+        let (images, labels) = shifted(&train, &batch.rows, &mut rng)?;
         let loss = candle_nn::loss::cross_entropy(&model.forward_t(&images, true)?, &labels)?;
-        optimizer.set_learning_rate(learning_rate(epoch));
+        optimizer.set_learning_rate(learning_rate(batch.epoch));
         optimizer.backward_step(&loss)?;
+        if batch.is_last {
+            let accuracy = accuracy(&model, &test)?;
+            run.metric("val_accuracy", accuracy);
+            bar.suspend(|| println!("epoch {:2}  accuracy {:.2} %", batch.epoch + 1, 100.0 * accuracy));
+        }
         if let Some(saved) = run.after_step()? {
-            println!("saved {}", saved.prefix.display());
+            bar.suspend(|| println!("saved {}", saved.prefix.display()));
         }
-        losses.push(loss.to_scalar::<f32>()?);
-        if batch + 1 == steps_per_epoch {
-            println!(
-                "epoch {:2}  loss {:.6}",
-                epoch + 1,
-                losses.iter().sum::<f32>() / losses.len() as f32
-            );
-            losses.clear();
-        }
+        bar.set_position(run.global_step().unsigned_abs());
+        bar.set_message(format!("loss {:.4}", loss.to_scalar::<f32>()?));
     }
-    run.save()?;
-    println!("test accuracy {:.2} %", 100.0 * accuracy(&model, &test)?);
-    Ok(())
+    run.finish()?;
+    bar.finish_and_clear();
+
+    if let Some(signal) = run.stopped_by() {
+        println!(
+            "{signal}: step {} is saved, the same command goes on",
+            run.global_step()
+        );
+    } else if let Some(best) = run.metrics().highest("val_accuracy") {
+        println!(
+            "best accuracy {:.2} %, at step {}",
+            100.0 * best.value,
+            best.global_step
+        );
+        println!("test accuracy {:.2} %", 100.0 * accuracy(&model, &test)?);
+    }
+    Ok(ExitCode::from(run.exit_code()))
+}
+
+/// A progress bar, unless stderr is a file.
+fn progress(steps: u64) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:40} step {pos} of {len}  {msg}  {eta} left")?;
+    Ok(ProgressBar::new(steps).with_style(style))
 }
 
 const BATCH: usize = 50;
@@ -83,16 +109,17 @@ const BATCH: usize = 50;
 /// Pixels along each side of an image.
 const SIDE: i32 = 8;
 
-/// Two convolutions and a dense layer. The names of its variables in the checkpoints: `conv1/kernel`, `bn1/gamma`, …
+/// Two convolutions, dropout and a dense layer. The names of its variables in the checkpoints: `conv1/kernel`, `bn1/gamma`, …
 struct Model {
     conv1: Conv2d,
     bn1: BatchNorm,
     conv2: Conv2d,
+    dropout: Dropout,
     dense: Linear,
 }
 
 impl Model {
-    fn new(vb: &VarBuilder) -> candle_core::Result<Self> {
+    fn new(vb: &VarBuilder, rng: &CheckpointRng) -> candle_core::Result<Self> {
         let same = Conv2dConfig {
             padding: 1,
             ..Default::default()
@@ -101,6 +128,7 @@ impl Model {
             conv1: candle_nn::conv2d_no_bias(1, 16, 3, same, vb.pp("conv1"))?,
             bn1: candle_nn::batch_norm(16, 1e-3, vb.pp("bn1"))?,
             conv2: candle_nn::conv2d(16, 32, 3, same, vb.pp("conv2"))?,
+            dropout: Dropout::new(0.1, rng),
             dense: candle_nn::linear(2 * 2 * 32, 10, vb.pp("dense"))?,
         })
     }
@@ -111,7 +139,8 @@ impl ModuleT for Model {
         let x = max_pool(&self.bn1.forward_t(&self.conv1.forward(images)?, train)?.relu()?)?;
         let x = max_pool(&self.conv2.forward(&x)?.relu()?)?;
         // Flattened in TensorFlow's order, so that the kernel of the dense layer means the same there.
-        self.dense.forward(&x.permute((0, 2, 3, 1))?.flatten_from(1)?)
+        let x = x.permute((0, 2, 3, 1))?.flatten_from(1)?;
+        self.dense.forward(&self.dropout.forward_t(&x, train)?)
     }
 }
 
@@ -126,23 +155,16 @@ fn max_pool(x: &Tensor) -> candle_core::Result<Tensor> {
     windows.gather(&windows.argmax_keepdim(4)?, 4)?.squeeze(4)
 }
 
-/// The learning rate halves every four epochs. It follows from the step, so that there is nothing to save.
-fn learning_rate(epoch: usize) -> f64 {
+/// The learning rate halves every four epochs. It follows from the epoch, so that there is nothing to save.
+fn learning_rate(epoch: u64) -> f64 {
     4e-3 * 0.5f64.powi(epoch as i32 / 4)
 }
 
-/// A batch of an epoch: the images in an order of the epoch's own, each shifted by up to a pixel. All of it follows
-/// from the numbers of epoch and batch, so that a resumed run sees what it would have seen.
-fn batch_of(train: &Digits, epoch: usize, batch: usize) -> Result<(Tensor, Tensor)> {
-    let mut random = StdRng::seed_from_u64(epoch as u64);
-    let mut order: Vec<usize> = (0..train.len()).collect();
-    order.shuffle(&mut random);
-    let shifts: Vec<(i32, i32)> = order
-        .iter()
-        .map(|_| (random.random_range(-1..=1), random.random_range(-1..=1)))
-        .collect();
-    let rows = batch * BATCH..(batch + 1) * BATCH;
-    gather(train, &order[rows.clone()], |i| shifts[rows.start + i])
+/// These images, each shifted by up to a pixel.
+fn shifted(train: &Digits, rows: &[usize], rng: &mut CheckpointRng) -> Result<(Tensor, Tensor)> {
+    let mut shift = || rng.random_range(-1..=1);
+    let shifts: Vec<(i32, i32)> = rows.iter().map(|_| (shift(), shift())).collect();
+    gather(train, rows, |i| shifts[i])
 }
 
 /// These images `[n, 1, 8, 8]`, shifted down and right, and their labels.

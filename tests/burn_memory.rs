@@ -64,7 +64,8 @@ fn saving_a_model_needs_one_tensor_and_restoring_it_one_copy() {
     let (peak, _) = peak_of(|| other.load_from(&mut store()).unwrap());
     assert!(peak <= ALL + 2 * LARGEST, "restoring {ALL} MiB took {peak} MiB");
 
-    // With an optimizer that has twice as much. Burn shows its state only as one serialized record.
+    // With an optimizer that has twice as much. Burn shows its state only as a record, which is a copy; a few tensors at
+    // a time exist once more while they are copied.
     let device = device.autodiff();
     let mut model = Model::new(&device);
     let mut optimizer = AdamConfig::new().init();
@@ -77,7 +78,7 @@ fn saving_a_model_needs_one_tensor_and_restoring_it_one_copy() {
     let run = || TfCheckpoints::new(dir.path().join("run"));
     let (peak, _) = peak_of(|| run().save(&model, &optimizer, &rate).unwrap());
     println!("saving {ALL} MiB with their moments took {peak} MiB");
-    assert!(peak <= 4 * ALL + 2 * LARGEST, "saving moments took {peak} MiB");
+    assert!(peak <= 2 * ALL + 4 * LARGEST, "saving moments took {peak} MiB");
     let (mut model, mut optimizer) = (Model::new(&device), AdamConfig::new().init());
     let restore = || {
         run()
@@ -86,5 +87,6 @@ fn saving_a_model_needs_one_tensor_and_restoring_it_one_copy() {
     };
     let (peak, _) = peak_of(restore);
     println!("restoring {ALL} MiB with their moments took {peak} MiB");
-    assert!(peak <= 7 * ALL, "restoring moments took {peak} MiB");
+    // The moments and the weights, each once.
+    assert!(peak <= 3 * ALL + 2 * LARGEST, "restoring moments took {peak} MiB");
 }

@@ -59,6 +59,23 @@ fn kill_after(directory: &Path, saves: usize) {
     assert!(!child.wait().unwrap().success());
 }
 
+/// Starts it, and sends a signal as soon as it has saved `saves` checkpoints. Returns the rest of what it printed.
+#[cfg(unix)]
+fn signal_after(directory: &Path, saves: usize, signal: &str, exit_code: i32) -> String {
+    let mut child = command(directory, &["--epochs", EPOCHS])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let saved = lines.by_ref().filter(|line| line.starts_with("saved "));
+    assert_eq!(saved.take(saves).count(), saves, "it ended before the signal");
+    let kill = format!("kill -{signal} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(exit_code), "{rest:?}");
+    rest.join("\n")
+}
+
 /// Names and bytes of all variables of the latest checkpoint.
 fn everything(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let checkpoint = Checkpoint::open(directory).unwrap();
@@ -88,6 +105,21 @@ fn killed_twice_it_ends_with_the_weights_of_a_run_that_was_never_killed() {
     }
     // So do the losses of all epochs that the last process saw from their start, and the accuracy.
     assert_eq!(whole.lines().next_back(), rest.lines().next_back());
+}
+
+#[cfg(unix)]
+#[test]
+fn told_to_stop_it_saves_the_step_that_it_is_at_and_ends_with_the_code_of_the_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (unharmed, stopped) = (dir.path().join("unharmed"), dir.path().join("stopped"));
+    run(&unharmed, &["--epochs", EPOCHS]);
+    for (saves, signal, exit_code) in [(2, "TERM", 143), (3, "INT", 130), (1, "TERM", 143)] {
+        let rest = signal_after(&stopped, saves, signal, exit_code);
+        let step = Checkpoint::open(&stopped).unwrap().global_step().unwrap().unwrap();
+        assert!(rest.contains(&format!("SIG{signal}: step {step} is saved")), "{rest}");
+    }
+    run(&stopped, &["--epochs", EPOCHS]);
+    assert_eq!(everything(&unharmed), everything(&stopped));
 }
 
 #[test]

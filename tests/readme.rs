@@ -26,11 +26,8 @@ mod directory {
     use tfckpt::{Goal, Retention, Saver, Variable};
 
     fn rules(variables: Vec<Variable<'_>>, step: i64, loss: f64) -> tfckpt::Result<()> {
-        let rules = Retention::default()
-            .latest(5)
-            .best("val_loss", Goal::Min, 3)
-            .every_hours(24.0)
-            .max_bytes(200 << 30);
+        let rules = Retention::default().latest(5).best("val_loss", Goal::Min, 3);
+        let rules = rules.every_hours(24.0).max_bytes(200 << 30);
         let mut saver = Saver::new("run").retention(rules);
         saver.save_measured(variables, step, [("val_loss", loss)])?;
         for verdict in saver.verdicts()? {
@@ -45,6 +42,13 @@ mod directory {
             println!("{}", found.checkpoint.prefix().display());
         }
         Ok(())
+    }
+
+    fn epochs(run: tfckpt_candle::Run, rows: usize) -> tfckpt_candle::Result<tfckpt_candle::Run> {
+        use tfckpt::training::Epochs;
+        let epochs = Epochs::new(rows, 32).shuffle(7);
+        let run = run.epochs(epochs).every_seconds(600.0).stop_on_signals()?;
+        Ok(run)
     }
 
     fn body(run: &mut tfckpt_candle::Run) -> tfckpt_candle::Result<()> {

@@ -51,15 +51,10 @@ From `perf record` over the same commands on the machine of 2026-11-24.
   times as fast as RestoreV2 there. Of our time 32 % is the copy out of the page cache, 29 % the clearing of new pages, 5 %
   the checksums. What is left to the raw loop are the pages of 4 KiB at both ends of each vector: a huge page has to be
   whole, and vectors from `malloc` begin within one.
-- (c) into Candle: a model asks for one parameter after the other, most of them kernels of 2.4 MB. 40 % of the time goes
-  into touching new memory, 20 % into transposing, 12 % into reading. A second core for one such kernel gained nothing
-  (140 to 250 ms against 162 ms on one), so that only larger ones are divided. Into Burn, where all cores read at once
-  and nothing is transposed, the same weights take less than half the time.
-- (f) from and into Candle: 1.0 of 1.3 GB is transposed, which is where the time goes (on restoring 25 % of all samples;
-  the memory, not the core, is waited for). Left in Candle's layouts the save is faster than safetensors.
-- (f) from and into Burn: Burn shows the state of an optimizer only as one serialized record. Until its first byte reaches
-  us, each has been copied four times (`to_record` twice, `OptimizerRecord::into_bytes` twice); on the way back the whole
-  record is made in memory once more. burnpack writes it piece by piece, and reads windows of its file.
+- (c) into Candle: a model asks for one parameter after the other; the other cores read ahead meanwhile. Each kernel is
+  memory of its own, most of them of 2.4 MB, in which few huge pages have room. Not profiled since reading ahead came.
+- (f) from Candle: 1.0 of 1.3 GB is transposed on the way into the file, line by line of the file, from live memory in
+  pages of 4 KiB. Left in Candle's layouts nothing of that is to be done. Not profiled since transposing became faster.
 """
 
 

@@ -104,7 +104,8 @@ def point(program, reader, reference, call, number, fault):
         last = {name: found for name, found in reference.items() if f"-{EPOCHS * 30}." in name}
         check(last.items() <= after.items(), "the last checkpoint is not that of an undisturbed run")
         prefixes = [name.removesuffix(".index") for name in after if name.endswith(".index")]
-        left = [name for name in after if name != "checkpoint" and not any(name.startswith(p + ".") for p in prefixes)]
+        own = {"checkpoint", "checkpoint.history.json"}
+        left = [name for name in after if name not in own and not any(name.startswith(p + ".") for p in prefixes)]
         check(not left, f"left over: {left}")
         return None
     except (AssertionError, subprocess.TimeoutExpired, tf.errors.OpError, ValueError) as error:

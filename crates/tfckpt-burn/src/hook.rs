@@ -9,9 +9,8 @@ use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointerError;
 use burn::train::{InferenceStep, Interrupter, TrainOutput, TrainStep, TrainingError};
 
+use crate::Result;
 use crate::run::Shared;
-use crate::schema::Schema;
-use crate::{Result, module};
 
 /// A model, and what is done after each step of its optimizer. Visits and maps go straight to the model, so that the
 /// paths of its parameters stay what they are.
@@ -44,13 +43,7 @@ impl Hook {
 
     fn save<M: Module>(&self, model: &M, optimizer: &ModuleOptimizer, scheduler: &ModuleLrScheduler) -> Result<()> {
         let position = self.shared.state().position;
-        let schema = Schema::of(model);
-        let variables = module::variables(model, &schema, &self.shared.names)?;
-        let optimizer = optimizer.clone();
-        let record = move || optimizer.to_record();
-        self.shared
-            .commit(variables, record, scheduler.to_record(), &schema, position)
-            .map(drop)
+        self.shared.save(model, optimizer, scheduler, position).map(drop)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Hook, Hooked};
 use crate::run::{Position, Shared, TfCheckpoints};
 use crate::schema::Schema;
-use crate::{module, scheduler};
+use crate::{carrier, module, scheduler};
 
 impl TfCheckpoints {
     /// Launches a training that saves at the end of each epoch, and every few steps if
@@ -150,8 +150,13 @@ impl Joint {
             epoch,
             epoch_steps: 0,
         };
-        self.shared
-            .commit(variables, move || optimizer, rates, &self.schema, position)?;
+        self.shared.commit(
+            variables,
+            move || carrier::take(optimizer),
+            rates,
+            &self.schema,
+            position,
+        )?;
         // The training thread may be some steps into the next epoch by now.
         let mut state = self.shared.state();
         state.position.epoch = epoch;

@@ -43,6 +43,9 @@
 )]
 
 mod assign;
+
+mod carrier;
+
 mod dtype;
 mod error;
 mod hook;
@@ -50,6 +53,7 @@ mod learner;
 mod loader;
 mod module;
 mod optimizer;
+mod parts;
 mod run;
 mod scalars;
 mod scheduler;

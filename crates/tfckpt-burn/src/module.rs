@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
-use tfckpt::map::{Filling, Layout, LoadReport, NameMap, Plan, Step};
+use tfckpt::map::{Filling, Layout, LoadReport, NameMap, Plan};
 use tfckpt::{BoxError, Checkpoint, Sink, Variable};
 
 use crate::dtype::{from_stored_bytes, to_stored_bytes};
@@ -69,27 +69,16 @@ pub(crate) fn carry_out<M: Module>(
     Ok(plan.into_report())
 }
 
-/// Bytes that some reading gives as elements of any type of the right size. As such they are aligned, and Burn takes
-/// their memory without another copy. (`Bytes::from_bytes_vec` copies whatever it is given.)
-macro_rules! read_bytes {
-    ($dtype:expr, $read:expr) => {
-        match $dtype.size() {
-            Some(8) => $read.map(Bytes::from_elems::<u64>),
-            Some(4) => $read.map(Bytes::from_elems::<u32>),
-            Some(2) => $read.map(Bytes::from_elems::<u16>),
-            _ => $read.map(Bytes::from_elems::<u8>),
-        }
-    };
-}
-
-/// The bytes of a variable that fits, in the layout of the model.
-fn read(filling: &Filling<'_>) -> tfckpt::Result<Bytes> {
-    read_bytes!(filling.variable().dtype(), filling.read())
-}
-
-/// The bytes of one step, read on all cores.
-pub(crate) fn read_step(checkpoint: &Checkpoint, step: &Step) -> tfckpt::Result<Bytes> {
-    read_bytes!(step.variable().dtype(), step.read(checkpoint))
+/// The bytes of a variable that fits, in the layout of the model. They are read as elements of any type of the right
+/// size: as such they are aligned, and Burn takes their memory without another copy. (`Bytes::from_bytes_vec` copies
+/// whatever it is given.)
+pub(crate) fn read(filling: &Filling<'_>) -> tfckpt::Result<Bytes> {
+    match filling.variable().dtype().size() {
+        Some(8) => filling.read().map(Bytes::from_elems::<u64>),
+        Some(4) => filling.read().map(Bytes::from_elems::<u32>),
+        Some(2) => filling.read().map(Bytes::from_elems::<u16>),
+        _ => filling.read().map(Bytes::from_elems::<u8>),
+    }
 }
 
 /// A tensor as a variable: its bytes are fetched when its turn comes, and laid out for the checkpoint.

@@ -4,15 +4,14 @@
 //! the Adam family become TensorFlow's own slots; whatever other optimizers have is kept under `VARIABLE/optimizer/`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::optim::{ModuleOptimizer, OptimizerRecord};
-use burn::store::burn_pack::{self, Reader, Scalar, Tensor, Writer};
+use burn::optim::ModuleOptimizer;
+use burn::store::burn_pack::Scalar;
 use burn::tensor::{Bytes, TensorData};
-use tfckpt::io::zeroed;
 use tfckpt::map::{Layout, NameMap, Plan, Target};
 use tfckpt::{Checkpoint, DType, GLOBAL_STEP, Variable};
 
+use crate::carrier::{self, RANK, State, States};
 use crate::dtype::{burn_dtype, stored, to_stored_bytes};
 use crate::error::{Error, Result};
 use crate::schema::{Parameter, Schema};
@@ -32,28 +31,32 @@ const MOMENTS: [(&str, &str); 3] = [
     ("momentum.max_moment_2", "_2"),
 ];
 const TIME: &str = "momentum.time";
-/// Of each parameter in a record; follows from the parameter itself.
-const RANK: &str = "__rank";
 
 /// The state of an optimizer as variables.
 pub(crate) fn variables(
-    record: OptimizerRecord,
+    states: States,
     schema: &Schema,
     names: &NameMap,
     optimizer: &OptimizerNames,
 ) -> Result<Vec<Variable<'static>>> {
-    let reader = Reader::from_bytes(record.into_bytes()?)?;
     let mut variables = Vec::new();
     let mut times = BTreeMap::new();
-    for (key, &scalar) in reader.scalars() {
-        let Some((parameter, field)) = split(key, schema) else {
+    for (id, State { tensors, scalars }) in states {
+        let Some(parameter) = schema.by_id(id) else {
             continue;
         };
         let variable = parameter.name(names);
-        match (field, scalar) {
-            (RANK, _) => {}
-            (TIME, Scalar::UInt(time)) => drop(times.insert(variable, time)),
-            _ => variables.push(scalars::variable(format!("{variable}/optimizer/{field}"), scalar)),
+        for (field, scalar) in scalars {
+            match (field.as_str(), scalar) {
+                // Follows from the parameter itself.
+                (RANK, _) => {}
+                (TIME, Scalar::UInt(time)) => drop(times.insert(variable.clone(), time)),
+                _ => variables.push(scalars::variable(format!("{variable}/optimizer/{field}"), scalar)),
+            }
+        }
+        for (field, tensor) in tensors {
+            let name = slot_name(&variable, &field, optimizer);
+            variables.push(slot(name, tensor, parameter, names)?);
         }
     }
     if let Some(&iterations) = times.values().max() {
@@ -63,50 +66,42 @@ pub(crate) fn variables(
             scalars::variable(format!("{variable}/{}/time", optimizer.name), Scalar::UInt(time))
         }));
     }
-    for tensor in reader.into_tensors()? {
-        let Some((parameter, field)) = split(&tensor.name, schema).map(|(p, field)| (p.clone(), field.to_owned()))
-        else {
-            continue;
-        };
-        let name = slot_name(&parameter.name(names), &field, optimizer);
-        let shape = tensor.shape.to_vec();
-        let layout = slot_layout(&parameter, &shape, names);
-        let unsupported = || Error::UnsupportedDtype {
-            path: name.clone(),
-            dtype: format!("{:?}", tensor.dtype),
-        };
-        let dtype = stored(tensor.dtype).ok_or_else(unsupported)?;
-        let (stored_shape, transform) = layout
-            .stored_shape(&shape)
-            .zip(layout.to_stored(&shape))
-            .ok_or_else(unsupported)?;
-        let slot = Variable::deferred(name, dtype, stored_shape, move |sink| {
-            let (_, burn_dtype, shape, _, bytes) = tensor.into_parts()?;
-            let bytes = to_stored_bytes(TensorData::from_bytes(bytes, shape, burn_dtype));
-            transform.stream(dtype.size().unwrap_or(1), &bytes, sink)
-        });
-        variables.push(slot.non_trainable());
-    }
     Ok(variables)
+}
+
+/// A tensor of a state. It is in memory, so that all cores write it.
+fn slot(name: String, tensor: TensorData, parameter: &Parameter, names: &NameMap) -> Result<Variable<'static>> {
+    let (shape, dtype) = (tensor.shape().to_vec(), tensor.dtype());
+    let layout = slot_layout(parameter, &shape, names);
+    let unsupported = || Error::UnsupportedDtype {
+        path: name.clone(),
+        dtype: format!("{dtype:?}"),
+    };
+    let dtype = stored(dtype).ok_or_else(unsupported)?;
+    let (stored_shape, transform) = layout
+        .stored_shape(&shape)
+        .zip(layout.to_stored(&shape))
+        .ok_or_else(unsupported)?;
+    let bytes = to_stored_bytes(tensor);
+    let variable = Variable::lent(name, dtype, stored_shape, move |sink| sink(&bytes));
+    Ok(variable.laid_out(transform).non_trainable())
 }
 
 /// An optimizer with the state that the checkpoint has for it; as it was if there is none.
 pub(crate) fn load(
     optimizer: ModuleOptimizer,
-    checkpoint: &Arc<Checkpoint>,
+    checkpoint: &Checkpoint,
     schema: &Schema,
     names: &NameMap,
     how: &OptimizerNames,
 ) -> Result<ModuleOptimizer> {
     let mut wanted = Wanted::default();
-    let mut writer_scalars = BTreeMap::new();
-    let mut paths = BTreeMap::new();
     for parameter in &schema.parameters {
         let id = parameter.id.val();
-        let variable = parameter.name(names);
-        if paths.contains_key(&id) {
+        if wanted.paths.contains_key(&id) {
             continue;
         }
+        let variable = parameter.name(names);
         let slots: Vec<bool> = MOMENTS
             .iter()
             .map(|(field, _)| checkpoint.contains(slot_name(&variable, field, how)))
@@ -118,7 +113,7 @@ pub(crate) fn load(
                     wanted.push(parameter, field, slot_name(&variable, field, how), names);
                 }
                 let time = time(checkpoint, &variable, &parameter.path, how)?;
-                writer_scalars.insert(format!("{id}.{TIME}"), Scalar::UInt(time));
+                wanted.push_scalar(parameter, TIME, Scalar::UInt(time));
             }
             _ => {
                 let reason = format!("it has one of `{variable}/{0}` and `{variable}/{0}_1`", how.name);
@@ -135,33 +130,24 @@ pub(crate) fn load(
                 continue;
             };
             match scalars::read(checkpoint, info)? {
-                Some(scalar) => drop(writer_scalars.insert(format!("{id}.{field}"), scalar)),
+                Some(scalar) => wanted.push_scalar(parameter, field, scalar),
                 None => wanted.push_stored(parameter, field, info, names),
             }
         }
-        let has_state =
-            wanted.parameter == Some(id) || writer_scalars.keys().any(|key| key.starts_with(&format!("{id}.")));
-        if has_state {
-            writer_scalars.insert(format!("{id}.{RANK}"), Scalar::UInt(parameter.shape.len() as u64));
-            paths.insert(id, parameter.path.clone());
-        }
     }
-    if paths.is_empty() {
+    if wanted.paths.is_empty() {
         return Ok(optimizer);
     }
-    let write = |tensors| {
-        let writer = Writer::new(tensors);
-        let scalars = writer_scalars.iter();
-        let writer = scalars.fold(writer, |writer, (key, &scalar)| writer.with_scalar(key, scalar));
-        paths
-            .iter()
-            .fold(writer, |writer, (id, path)| writer.with_metadata(&id.to_string(), path))
-    };
+    let plan = Plan::new(checkpoint, &wanted.targets)?;
     // Burn leaves out what it cannot rebuild, without a word. A record of single elements shows what that is.
-    let failure = Failure::default();
-    let (samples, tensors) = wanted.tensors(checkpoint, &failure)?;
-    let count = samples.len();
-    let sample = optimizer.clone().load_record(into_record(write(samples))?);
+    let samples = wanted.states(plan.steps().iter().filter_map(|step| {
+        let dtype = burn_dtype(step.variable().dtype())?;
+        let one = Bytes::from_bytes_vec(vec![0; dtype.size()]);
+        let rank = wanted.targets.get(step.target())?.shape.len();
+        Some((step.target(), TensorData::from_bytes(one, vec![1; rank], dtype)))
+    }));
+    let count = samples.values().map(|state| state.tensors.len()).sum::<usize>();
+    let sample = optimizer.clone().load_record(carrier::record(samples, &wanted.paths)?);
     let kept = sample.to_record().len();
     if kept != count {
         return Err(Error::IncompleteOptimizer {
@@ -169,37 +155,33 @@ pub(crate) fn load(
             reason: format!("Burn took {kept} of {count} tensors; the checkpoint is that of another optimizer"),
         });
     }
-    let record = into_record(write(tensors)).map_err(|error| {
-        let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failure.map_or(error, Error::from)
-    });
-    Ok(optimizer.load_record(record?))
+    let tensors = plan.carry_out(checkpoint, |filling| {
+        let target = wanted.targets.get(filling.target());
+        let shape_and_dtype = target
+            .map(|target| target.shape.clone())
+            .zip(burn_dtype(filling.variable().dtype()));
+        let tensor = match shape_and_dtype {
+            Some((shape, dtype)) => Some(TensorData::from_bytes(module::read(filling)?, shape, dtype)),
+            None => None,
+        };
+        Ok::<_, Error>((filling.target(), tensor))
+    })?;
+    let tensors = tensors
+        .into_iter()
+        .filter_map(|(target, tensor)| Some((target, tensor?)));
+    let record = carrier::record(wanted.states(tensors), &wanted.paths)?;
+    Ok(optimizer.load_record(record))
 }
 
-/// Why a tensor could not be read.
-type Failure = Arc<Mutex<Option<tfckpt::Error>>>;
-
-/// A record in memory. (`Writer::into_bytes` makes a second copy of it.)
-fn into_record(writer: Writer) -> Result<OptimizerRecord> {
-    let size = writer.size()?;
-    // Aligned for any element, and of exactly the right length.
-    let bytes = match size % size_of::<u64>() {
-        0 => {
-            let mut words = zeroed::<u64>(size / size_of::<u64>());
-            writer.write_into(bytemuck::cast_slice_mut(&mut words))?;
-            Bytes::from_elems(words)
-        }
-        _ => writer.into_bytes()?,
-    };
-    Ok(OptimizerRecord::from_bytes(bytes)?)
-}
-
-/// Slots to be read, and the record fields that they fill.
+/// Slots to be read, and the fields of a state that they fill.
 #[derive(Default)]
 struct Wanted {
     targets: Vec<Target>,
-    keys: Vec<(String, u64)>,
-    parameter: Option<u64>,
+    /// Of each target: whose it is, and which field.
+    fields: Vec<(u64, String)>,
+    scalars: BTreeMap<u64, Vec<(String, Scalar)>>,
+    /// Of every parameter that there is something for.
+    paths: BTreeMap<u64, String>,
 }
 
 impl Wanted {
@@ -236,9 +218,8 @@ impl Wanted {
         shape: Vec<usize>,
         layout: Layout,
     ) {
-        let id = parameter.id.val();
-        self.parameter = Some(id);
-        self.keys.push((format!("{id}.{field}"), id));
+        self.push_parameter(parameter);
+        self.fields.push((parameter.id.val(), field.to_owned()));
         let path = format!("{} ({field})", parameter.path);
         self.targets.push(Target {
             path,
@@ -249,52 +230,33 @@ impl Wanted {
         });
     }
 
-    /// The tensors of a record, each read when its turn comes to be written; and the same with one element each.
-    /// An error of reading is left in `failure`: Burn hands on no more than its text.
-    fn tensors(self, checkpoint: &Arc<Checkpoint>, failure: &Failure) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
-        let plan = Plan::new(checkpoint, &self.targets)?;
-        let (mut samples, mut tensors) = (Vec::new(), Vec::new());
-        for step in plan.steps() {
-            let wanted = self.keys.get(step.target()).zip(self.targets.get(step.target()));
-            let Some((((key, id), target), dtype)) = wanted.zip(burn_dtype(step.variable().dtype())) else {
-                continue;
-            };
-            let size = checkpoint.checked_size(step.variable())?;
-            let element_size = step.variable().dtype().size().unwrap_or(1);
-            let one = Bytes::from_elems(vec![0u8; element_size]);
-            samples.push(Tensor::new(
-                key.clone(),
-                dtype,
-                vec![1; target.shape.len()],
-                Some(*id),
-                one,
-            ));
-            let (checkpoint, step, failure) = (checkpoint.clone(), step.clone(), failure.clone());
-            let read = move || {
-                let read = module::read_step(&checkpoint, &step);
-                read.map_err(|error| {
-                    let text = error.to_string();
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    burn_pack::Error::IoError(text)
-                })
-            };
-            tensors.push(Tensor::deferred(
-                key.clone(),
-                dtype,
-                target.shape.clone(),
-                Some(*id),
-                size,
-                read,
-            ));
-        }
-        Ok((samples, tensors))
+    fn push_scalar(&mut self, parameter: &Parameter, field: &str, scalar: Scalar) {
+        self.push_parameter(parameter);
+        let scalars = self.scalars.entry(parameter.id.val()).or_default();
+        scalars.push((field.to_owned(), scalar));
     }
-}
 
-/// A record's key, taken apart: whose it is, and which field.
-fn split<'s, 'k>(key: &'k str, schema: &'s Schema) -> Option<(&'s Parameter, &'k str)> {
-    let (id, field) = key.split_once('.')?;
-    Some((schema.by_id(id.parse().ok()?)?, field))
+    /// There is something for this one, and with it goes its number of dimensions.
+    fn push_parameter(&mut self, parameter: &Parameter) {
+        let id = parameter.id.val();
+        if self.paths.insert(id, parameter.path.clone()).is_none() {
+            self.push_scalar(parameter, RANK, Scalar::UInt(parameter.shape.len() as u64));
+        }
+    }
+
+    /// All states, with these tensors for the targets.
+    fn states(&self, tensors: impl Iterator<Item = (usize, TensorData)>) -> States {
+        let mut states = States::new();
+        for (&id, scalars) in &self.scalars {
+            states.entry(id).or_default().scalars.clone_from(scalars);
+        }
+        for (target, tensor) in tensors {
+            if let Some((id, field)) = self.fields.get(target) {
+                states.entry(*id).or_default().tensors.push((field.clone(), tensor));
+            }
+        }
+        states
+    }
 }
 
 fn slot_name(variable: &str, field: &str, optimizer: &OptimizerNames) -> String {

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
-use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::optim::ModuleOptimizer;
 use tfckpt::io::Durability;
 use tfckpt::map::{LoadReport, NameMap};
 use tfckpt::objects::ObjectLayout;
 use tfckpt::{BackgroundSaver, Checkpoint, Saved, Saver, Submitted, Variable, WhenBusy};
 
+use crate::carrier::States;
 use crate::error::{Error, Result};
 use crate::optimizer::OptimizerNames;
 use crate::schema::Schema;
-use crate::{module, optimizer, scalars, scheduler};
+use crate::{module, optimizer, parts, scalars, scheduler};
 
 /// What is Burn's own.
 const OWN: &str = "burn/";
@@ -294,12 +295,7 @@ impl TfCheckpoints {
         if self.shared.state().last_saved == Some(position.global_step) {
             return Ok(None);
         }
-        let schema = Schema::of(model);
-        let variables = module::variables(model, &schema, &self.shared.names)?;
-        let optimizer = optimizer.clone();
-        let record = move || optimizer.to_record();
-        self.shared
-            .commit(variables, record, scheduler.to_record(), &schema, position)
+        self.shared.save(model, optimizer, scheduler, position)
     }
 
     /// Waits for the save that goes on in the background, and gives the newest that was finished since one was last
@@ -358,13 +354,28 @@ impl Shared {
             .is_some_and(|every| state.position.global_step.unsigned_abs().is_multiple_of(every))
     }
 
+    /// Writes one checkpoint of what a training has at hand.
+    pub(crate) fn save<M: Module>(
+        &self,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+        scheduler: &ModuleLrScheduler,
+        position: Position,
+    ) -> Result<Option<Saved>> {
+        let schema = Schema::of(model);
+        let variables = module::variables(model, &schema, &self.names)?;
+        let (optimizer, parameters) = (optimizer.clone(), schema.clone());
+        let states = move || parts::states(&optimizer, &parameters);
+        self.commit(variables, states, scheduler.to_record(), &schema, position)
+    }
+
     /// Writes one checkpoint, perhaps in the background. One of the same step, saved at the end of a step that turned out
     /// to be the last of an epoch, is replaced. Nothing is written once a later step is saved: Burn hands over an epoch
     /// on threads of its own, while the training goes on.
     pub(crate) fn commit(
         &self,
         variables: Vec<Variable<'static>>,
-        optimizer: impl FnOnce() -> OptimizerRecord + Send + 'static,
+        optimizer: impl FnOnce() -> Result<States> + Send + 'static,
         scheduler: LrSchedulerRecord,
         schema: &Schema,
         position: Position,
@@ -380,7 +391,7 @@ impl Shared {
         let (names, slots, schema) = (self.names.clone(), self.optimizer.clone(), schema.clone());
         let write = move |saver: &mut Saver| -> Result<Saved> {
             let mut variables = variables;
-            variables.extend(optimizer::variables(optimizer(), &schema, &names, &slots)?);
+            variables.extend(optimizer::variables(optimizer()?, &schema, &names, &slots)?);
             variables.extend(rates);
             let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
             variables.push(Variable::scalar(EPOCH, signed(position.epoch as u64)));

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout as Strides, Stor
 use half::{bf16, f16};
 use tfckpt::io::zeroed;
 use tfckpt::map::Transform;
-use tfckpt::{BoxError, Bundle, Element, Sink, Slice, VariableInfo};
+use tfckpt::{BoxError, Bundle, Element, Reading, Sink, Slice, VariableInfo};
 
 use crate::error::Result;
 
@@ -132,25 +132,26 @@ pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_
 
 /// Reads a variable into a new tensor of `dims` on the CPU, in the dtype that it is stored in. One copy from the
 /// file into the tensor's own storage, transposed on the way.
-pub(crate) fn read(bundle: &Bundle, info: &VariableInfo, transform: &Transform, dims: &[usize]) -> Result<Tensor> {
+pub(crate) fn read(reading: &Reading<'_>, transform: &Transform, dims: &[usize]) -> Result<Tensor> {
     use tfckpt::DType as Stored;
-    match info.dtype() {
-        Stored::Float32 => read_as::<f32>(bundle, info, transform, dims),
-        Stored::Float64 => read_as::<f64>(bundle, info, transform, dims),
-        Stored::Float16 => read_as::<f16>(bundle, info, transform, dims),
-        Stored::Bfloat16 => read_as::<bf16>(bundle, info, transform, dims),
-        Stored::Uint8 => read_as::<u8>(bundle, info, transform, dims),
-        Stored::Uint32 => read_as::<u32>(bundle, info, transform, dims),
-        Stored::Int16 => read_as::<i16>(bundle, info, transform, dims),
-        Stored::Int32 => read_as::<i32>(bundle, info, transform, dims),
-        Stored::Int64 => read_as::<i64>(bundle, info, transform, dims),
+    match reading.variable().dtype() {
+        Stored::Float32 => read_as::<f32>(reading, transform, dims),
+        Stored::Float64 => read_as::<f64>(reading, transform, dims),
+        Stored::Float16 => read_as::<f16>(reading, transform, dims),
+        Stored::Bfloat16 => read_as::<bf16>(reading, transform, dims),
+        Stored::Uint8 => read_as::<u8>(reading, transform, dims),
+        Stored::Uint32 => read_as::<u32>(reading, transform, dims),
+        Stored::Int16 => read_as::<i16>(reading, transform, dims),
+        Stored::Int32 => read_as::<i32>(reading, transform, dims),
+        Stored::Int64 => read_as::<i64>(reading, transform, dims),
         Stored::Bool => {
-            let mut values: Vec<u8> = zeroed(bundle.checked_size(info)?);
-            bundle.read_laid_out_into(info, transform, &mut values)?;
+            let mut values: Vec<u8> = zeroed(reading.size()?);
+            reading.read_laid_out_into(transform, &mut values)?;
             Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
         }
         dtype => {
-            let what = format!("variable `{}` is {dtype}, for which Candle has no dtype", info.name());
+            let name = reading.variable().name();
+            let what = format!("variable `{name}` is {dtype}, for which Candle has no dtype");
             Err(candle_core::Error::Msg(what).bt().into())
         }
     }
@@ -183,13 +184,8 @@ pub(crate) fn read_part(bundle: &Bundle, info: &VariableInfo, part: &Slice, dims
     }?))
 }
 
-fn read_as<T: Element + WithDType>(
-    bundle: &Bundle,
-    info: &VariableInfo,
-    transform: &Transform,
-    dims: &[usize],
-) -> Result<Tensor> {
-    let mut values = bundle.read_laid_out::<T>(info.key(), transform)?;
+fn read_as<T: Element + WithDType>(reading: &Reading<'_>, transform: &Transform, dims: &[usize]) -> Result<Tensor> {
+    let mut values: Vec<T> = reading.read_laid_out(transform)?;
     native(bytemuck::cast_slice_mut(&mut values), size_of::<T>());
     Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
 }

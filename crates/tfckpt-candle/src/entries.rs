@@ -2,7 +2,7 @@
 
 use candle_core::Var;
 use tfckpt::map::{Layer, Layout, LoadReport, Plan, Target};
-use tfckpt::{Bundle, GLOBAL_STEP, Variable};
+use tfckpt::{Bundle, Variable};
 
 use crate::bridge;
 use crate::error::{Error, Result};
@@ -89,20 +89,21 @@ pub(crate) fn to_variables(entries: &[Entry]) -> Result<Vec<Variable<'static>>> 
 }
 
 /// Fills all entries from the checkpoint, or none: names, dtypes and shapes of all, and then, unless that is not wanted,
-/// the checksums of all are checked before the first is written.
-pub(crate) fn restore(entries: &[Entry], checkpoint: &Bundle, verify_first: bool) -> Result<LoadReport> {
+/// the checksums of all are checked before the first is written. What else of the checkpoint is used counts in the report.
+pub(crate) fn restore(
+    entries: &[Entry],
+    checkpoint: &Bundle,
+    verify_first: bool,
+    is_used: impl Fn(&str) -> bool,
+) -> Result<LoadReport> {
     let targets: Vec<Target> = entries.iter().map(Entry::to_target).collect::<Result<_>>()?;
-    carry_out(entries, Plan::new(checkpoint, &targets)?, checkpoint, verify_first)
+    let mut plan = Plan::new(checkpoint, &targets)?;
+    plan.mark_used(is_used);
+    carry_out(entries, plan, checkpoint, verify_first)
 }
 
 /// Fills the entries that the plan has steps for, after it was verified, if that is wanted.
-pub(crate) fn carry_out(
-    entries: &[Entry],
-    mut plan: Plan,
-    checkpoint: &Bundle,
-    verify_first: bool,
-) -> Result<LoadReport> {
-    plan.mark_used(|name| name == GLOBAL_STEP);
+pub(crate) fn carry_out(entries: &[Entry], plan: Plan, checkpoint: &Bundle, verify_first: bool) -> Result<LoadReport> {
     if verify_first {
         plan.verify(checkpoint)?;
     }

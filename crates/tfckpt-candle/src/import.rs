@@ -10,7 +10,7 @@ use candle_nn::{Init, VarBuilder, VarMap};
 use tfckpt::Checkpoint;
 use tfckpt::map::{LoadReport, NameMap, Plan, Target};
 
-use crate::bridge;
+use crate::ahead::Ahead;
 use crate::layers::Layers;
 use crate::lookup::{Lookup, Need, Outcome};
 
@@ -55,7 +55,11 @@ pub fn var_builder(
 /// kind of a layer, which depthwise convolutions always need.
 ///
 /// Shapes are compared with the index before anything is read. Each tensor is read in one copy, straight into its own
-/// storage; a transposed one exists once more on the way. It is cast only if the builder's dtype is another.
+/// storage, transposed on the way. It is cast only if the builder's dtype is another.
+///
+/// While one is read, other cores read ahead what the model is likely to ask for next: never more than it has asked for
+/// so far, nor than 256 MiB, and for no longer than two seconds. [`Limits::with_threads(1)`](tfckpt::Limits::with_threads)
+/// turns that off.
 #[derive(Clone)]
 pub struct Import {
     shared: Arc<Shared>,
@@ -63,6 +67,7 @@ pub struct Import {
 
 struct Shared {
     checkpoint: Arc<Checkpoint>,
+    ahead: Ahead,
     names: NameMap,
     layers: Layers,
     /// What was asked for, by path.
@@ -73,9 +78,11 @@ impl Import {
     /// Builds models from `checkpoint`, a [`Checkpoint`] or an `Arc` of one.
     pub fn new(checkpoint: impl Into<Arc<Checkpoint>>, names: NameMap) -> Self {
         let (layers, asked) = (Layers::default(), Mutex::default());
+        let checkpoint = checkpoint.into();
         Import {
             shared: Arc::new(Shared {
-                checkpoint: checkpoint.into(),
+                ahead: Ahead::new(checkpoint.clone()),
+                checkpoint,
                 names,
                 layers,
                 asked,
@@ -120,6 +127,7 @@ impl Import {
     fn find(&self, need: &Need<'_>, dtype: DType, device: &Device) -> Result<Result<Tensor>> {
         let Shared {
             checkpoint,
+            ahead,
             names,
             layers,
             ..
@@ -145,7 +153,7 @@ impl Import {
         };
         layers.tell(need.path, found.kind);
         // Cast before the upload: not every device casts integers.
-        let tensor = bridge::read(checkpoint, found.info, &found.transform, &found.dims)?;
+        let tensor = ahead.read(&found)?;
         Ok(Ok(tensor.to_dtype(dtype)?.to_device(device)?))
     }
 

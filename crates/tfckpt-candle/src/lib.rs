@@ -8,6 +8,7 @@
 //! | save and restore a `VarMap` | [`Variables`] |
 //! | get the variables of a graph whose code is lost | [`import_meta_graph`] |
 //! | save a training run as it goes, and resume it | [`Run`], with [`Adam`] or [`AdamW`] |
+//! | draw random numbers that a resumed run draws again | [`dropout`], [`Dropout`], [`uniform`], [`normal`] |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,6 +60,7 @@
     clippy::print_stdout
 )]
 
+mod ahead;
 mod assign;
 mod bridge;
 mod entries;
@@ -69,6 +71,7 @@ mod layers;
 mod lookup;
 mod meta_graph;
 mod optim;
+mod random;
 mod run;
 mod variables;
 mod ways;
@@ -77,6 +80,9 @@ pub use error::{Error, Result};
 pub use import::{Import, var_builder};
 pub use layers::{Layers, recording};
 pub use meta_graph::{ImportedGraph, ImportedVariable, import_meta_graph};
-pub use optim::{Adam, AdamW, CheckpointedOptimizer, OptimizerState, ParamsAdam};
+pub use optim::{Adam, AdamW, Changes, CheckpointedOptimizer, OptimizerState, ParamsAdam};
+pub use random::{Dropout, dropout, normal, uniform};
 pub use run::Run;
+/// Parts of a training loop, which [`Run`] takes: epochs, random numbers, listeners, signals.
+pub use tfckpt::training;
 pub use variables::Variables;

@@ -150,7 +150,7 @@ fn fit<'a>(info: &'a VariableInfo, way: &Way, dims: Option<&[usize]>) -> Option<
 }
 
 /// The shape in the model of a variable of shape `stored`.
-fn model_shape(layout: Layout, stored: &[usize]) -> Option<Vec<usize>> {
+pub(crate) fn model_shape(layout: Layout, stored: &[usize]) -> Option<Vec<usize>> {
     let unpermuted = |permutation: &[usize]| -> Option<Vec<usize>> {
         let axis = |axis| permutation.iter().position(|&from| from == axis);
         let dim = |i| axis(i).and_then(|at| stored.get(at).copied());

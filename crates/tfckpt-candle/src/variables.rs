@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use candle_core::Var;
 use candle_nn::VarMap;
 use tfckpt::map::{LoadReport, NameMap};
-use tfckpt::{Checkpoint, Variable};
+use tfckpt::{Checkpoint, GLOBAL_STEP, Variable};
 
 use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
@@ -41,8 +41,8 @@ use crate::ways::{Way, certain_ways};
 #[derive(Clone)]
 pub struct Variables {
     varmap: VarMap,
-    layers: Layers,
-    names: NameMap,
+    pub(crate) layers: Layers,
+    pub(crate) names: NameMap,
     pub(crate) verify_first: bool,
 }
 
@@ -103,7 +103,9 @@ impl Variables {
     /// [`Bundle::verify`](tfckpt::Bundle::verify). The model is then as it was. Only a
     /// disk that fails between the two readings leaves it half restored.
     pub fn restore(&self, checkpoint: &Checkpoint) -> Result<LoadReport> {
-        entries::restore(&self.entries()?, checkpoint, self.verify_first)
+        entries::restore(&self.entries()?, checkpoint, self.verify_first, |name| {
+            name == GLOBAL_STEP
+        })
     }
 
     /// All variables, sorted by path.

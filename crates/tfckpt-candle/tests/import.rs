@@ -253,3 +253,56 @@ fn what_the_names_of_a_checkpoint_told_is_known_when_saving() -> Result {
     assert_eq!(saved, expected.map(|(name, dims)| (name.to_owned(), dims.to_vec())));
     Ok(())
 }
+
+/// Large enough to be read ahead.
+const MODEL: [(&str, &[usize]); 6] = [
+    ("net/fc_1/kernel", &[300, 200]),
+    ("net/fc_2/kernel", &[200, 300]),
+    ("net/fc_3/kernel", &[256, 256]),
+    ("net/fc_4/kernel", &[180, 400]),
+    ("net/fc_10/kernel", &[256, 512]),
+    ("net/table/embeddings", &[300, 200]),
+];
+
+#[test]
+fn what_is_read_ahead_is_what_is_read_when_it_is_asked_for() -> Result {
+    let dir = tempfile::tempdir()?;
+    let at_once = checkpoint(&dir, &MODEL)?;
+    let ahead = Checkpoint::open_with(dir.path(), &tfckpt::Limits::default().with_threads(3))?;
+    let vb = var_builder(ahead, NameMap::keras(), DType::F32, &Device::Cpu)?;
+    for (i, out, inputs) in [
+        (3, 256, 256),
+        (1, 200, 300),
+        (2, 300, 200),
+        (10, 512, 256),
+        (4, 400, 180),
+    ] {
+        let fc = candle_nn::linear_no_bias(inputs, out, vb.pp(format!("net.fc_{i}")))?;
+        let stored: Vec<f32> = at_once.read(format!("net/fc_{i}/kernel"))?;
+        let stored = candle_core::Tensor::from_vec(stored, (inputs, out), &Device::Cpu)?;
+        assert_eq!(fc.weight().to_vec2::<f32>()?, stored.t()?.to_vec2::<f32>()?, "fc_{i}");
+    }
+    candle_nn::embedding(300, 200, vb.pp("net.table"))?;
+    Ok(())
+}
+
+#[test]
+fn damage_is_told_by_the_variable_that_has_it() -> Result {
+    let dir = tempfile::tempdir()?;
+    let written = checkpoint(&dir, &MODEL)?;
+    let damaged = written.variable("net/fc_2/kernel")?;
+    let path = written.shard_path(0);
+    let mut bytes = std::fs::read(&path)?;
+    bytes[damaged.offset() as usize + 1000] ^= 1;
+    std::fs::write(&path, bytes)?;
+    let ahead = Checkpoint::open_with(dir.path(), &tfckpt::Limits::default().with_threads(2))?;
+    let vb = var_builder(ahead, NameMap::keras(), DType::F32, &Device::Cpu)?;
+    let linear = |i: usize, inputs, out| candle_nn::linear_no_bias(inputs, out, vb.pp(format!("net.fc_{i}")));
+    linear(1, 300, 200)?;
+    linear(3, 256, 256)?;
+    linear(4, 180, 400)?;
+    linear(10, 256, 512)?;
+    let error = linear(2, 200, 300).unwrap_err();
+    assert!(error.to_string().contains("net/fc_2/kernel"), "{error}");
+    Ok(())
+}

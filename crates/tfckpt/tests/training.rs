@@ -146,10 +146,9 @@ fn train(hooks: &mut Hooks, saver: &mut Saver, weight: &mut f32) -> Vec<usize> {
 }
 
 fn hooks(epochs: u64) -> Hooks {
-    Hooks {
-        epochs: Some(Epochs::new(10, 3).shuffle(7).stop_after(epochs)),
-        ..Hooks::new()
-    }
+    let mut hooks = Hooks::new();
+    hooks.epochs = Some(Epochs::new(10, 3).shuffle(7).stop_after(epochs));
+    hooks
 }
 
 #[test]

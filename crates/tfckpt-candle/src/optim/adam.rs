@@ -5,7 +5,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
 
 use super::moments::{Moments, nameless, scalar, set, trainable};
-use super::{CheckpointedOptimizer, OptimizerState};
+use super::{Changes, CheckpointedOptimizer, OptimizerState};
 
 /// The settings of [`Adam`]; the defaults are TensorFlow's.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,7 @@ pub struct Adam {
     beta1_power: Var,
     beta2_power: Var,
     iterations: Var,
+    changes: Changes,
 }
 
 impl Adam {
@@ -75,6 +76,7 @@ impl Adam {
             beta1_power: scalar(single(params.beta1))?,
             beta2_power: scalar(single(params.beta2))?,
             iterations: scalar(0i64)?,
+            changes: Changes::default(),
             name: NAME.to_owned(),
             params,
         })
@@ -143,6 +145,7 @@ impl Optimizer for Adam {
 
     /// Variables without a gradient stay as they are, and so do their moments.
     fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        self.changes.begin();
         let (power1, power2) = (
             self.beta1_power.to_scalar::<f32>()?,
             self.beta2_power.to_scalar::<f32>()?,
@@ -176,7 +179,8 @@ impl CheckpointedOptimizer for Adam {
         let counters = OptimizerState::default()
             .counter(format!("{scope}beta1_power"), &self.beta1_power)
             .counter(format!("{scope}beta2_power"), &self.beta2_power)
-            .steps(format!("{}/iterations", self.name), &self.iterations);
+            .steps(format!("{}/iterations", self.name), &self.iterations)
+            .changes(&self.changes);
         Moments::slots(&self.vars, &self.name, counters)
     }
 }

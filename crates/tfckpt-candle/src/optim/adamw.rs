@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW, VarMap};
 
 use super::moments::{Moments, nameless, scalar, set, trainable};
-use super::{CheckpointedOptimizer, OptimizerState};
+use super::{Changes, CheckpointedOptimizer, OptimizerState};
 
 /// `candle_nn::AdamW`, bit for bit, with state that can be saved: slots `VARIABLE/AdamW` and `VARIABLE/AdamW_1`, the
 /// first and second moments, and `AdamW/iterations`, an int64.
@@ -15,6 +15,7 @@ pub struct AdamW {
     params: ParamsAdamW,
     name: String,
     iterations: Var,
+    changes: Changes,
 }
 
 impl AdamW {
@@ -38,6 +39,7 @@ impl AdamW {
             params,
             name: "AdamW".to_owned(),
             iterations,
+            changes: Changes::default(),
         })
     }
 
@@ -109,6 +111,7 @@ impl Optimizer for AdamW {
 
     /// Variables without a gradient stay as they are, and so do their moments.
     fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        self.changes.begin();
         let step = self.iterations()? + 1;
         set(&self.iterations, step)?;
         let step = i32::try_from(step).unwrap_or(i32::MAX);
@@ -131,7 +134,9 @@ impl Optimizer for AdamW {
 
 impl CheckpointedOptimizer for AdamW {
     fn state(&self) -> OptimizerState {
-        let counters = OptimizerState::default().steps(format!("{}/iterations", self.name), &self.iterations);
+        let counters = OptimizerState::default()
+            .steps(format!("{}/iterations", self.name), &self.iterations)
+            .changes(&self.changes);
         Moments::slots(&self.vars, &self.name, counters)
     }
 }

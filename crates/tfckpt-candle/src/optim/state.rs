@@ -2,6 +2,8 @@
 
 use candle_core::Var;
 
+use super::Changes;
+
 /// An optimizer whose state is saved and restored with the model.
 ///
 /// # Contract
@@ -37,6 +39,7 @@ pub trait CheckpointedOptimizer {
 pub struct OptimizerState {
     pub(crate) slots: Vec<Slot>,
     pub(crate) counters: Vec<Counter>,
+    changes: Option<Changes>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +82,18 @@ impl OptimizerState {
     #[must_use]
     pub fn steps(self, name: impl Into<String>, value: &Var) -> Self {
         self.with_counter(name.into(), value, true)
+    }
+
+    /// Says that the optimizer counts its changes. Default: it does not, and after a panic within a step nothing is saved.
+    #[must_use]
+    pub fn changes(mut self, changes: &Changes) -> Self {
+        self.changes = Some(changes.clone());
+        self
+    }
+
+    /// How many it has begun so far, if it counts them.
+    pub(crate) fn change_count(&self) -> Option<u64> {
+        self.changes.as_ref().map(Changes::count)
     }
 
     fn with_counter(mut self, name: String, value: &Var, counts_steps: bool) -> Self {

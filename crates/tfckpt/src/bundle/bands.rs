@@ -11,11 +11,11 @@ use super::{CHUNK, VariableInfo};
 use crate::bytes::Crc;
 use crate::error::{Error, Result};
 use crate::io::Blank;
-use crate::layout::{self, Moving, whole_units};
+use crate::layout::{Moving, PIECE};
 use crate::parallel::Slots;
 
-/// The most bytes that a thread reads before they are moved.
-const BAND: usize = 4 << 20;
+/// About the most bytes that a thread reads before they are moved.
+const BAND: usize = PIECE;
 
 /// Memory of bands. It is kept from variable to variable: touching it for the first time takes longer than reading into
 /// it.
@@ -72,12 +72,6 @@ impl Band {
     }
 }
 
-/// What each thread reads at a time: equal pieces, of a few bands.
-fn pieces(len: usize, threads: usize, unit: usize) -> Vec<Range<usize>> {
-    let rounds = len.div_ceil(whole_units(BAND, unit) * threads);
-    parallel::parts(len, rounds * threads, unit)
-}
-
 /// Fills `destination` with the elements of a variable, moved. The lengths are equal.
 pub(super) fn read(
     raw: &dyn Raw,
@@ -89,9 +83,17 @@ pub(super) fn read(
 ) -> Result<()> {
     let (unit, len) = (moving.result_unit(), destination.len());
     let threads = threads_for(len, threads).min(len / unit.max(1)).max(1);
+    let start = destination.address();
     let parts = Slots::new(destination.parts(parallel::part_len(len, threads, unit)));
     if parts.len() > 1
-        && let Some(result) = by_several(raw, info, moving, len, &parts, pool)
+        && let Some(result) = by_several(
+            raw,
+            info,
+            moving.bands(len, BAND, start).collect(),
+            moving,
+            &parts,
+            pool,
+        )
     {
         return result;
     }
@@ -110,7 +112,8 @@ fn by_one(
     let mut parts: Vec<(usize, &mut [u8])> = parts.map(|(to, part)| (to, part.initialised())).collect();
     let (mut crc, mut band) = (Crc::default(), pool.take());
     // Those of one thread stay in its cache.
-    for piece in layout::pieces(len, moving.source_unit()) {
+    let start = parts.first().map_or(0, |(_, part)| part.as_ptr().addr());
+    for piece in moving.bands(len, BAND, start) {
         let hashed = band.read(raw, info, piece.clone())?;
         crc = crc.followed_by(hashed, piece.len());
         for (to, part) in &mut parts {
@@ -126,13 +129,12 @@ fn by_one(
 fn by_several(
     raw: &dyn Raw,
     info: &VariableInfo,
+    pieces: Vec<Range<usize>>,
     moving: &Moving,
-    len: usize,
     parts: &Slots<(usize, Blank<'_>)>,
     pool: &Pool,
 ) -> Option<Result<()>> {
     let threads = parts.len();
-    let pieces = pieces(len, threads, moving.source_unit());
     let bands: Vec<RwLock<Band>> = (0..threads).map(|_| RwLock::new(pool.take())).collect();
     let (barrier, failed) = (Barrier::new(threads), AtomicBool::new(false));
     let failure: Mutex<Option<Error>> = Mutex::new(None);

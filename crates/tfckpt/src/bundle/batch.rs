@@ -21,7 +21,7 @@ const WINDOW: u64 = 1 << 20;
 /// Bytes between neighbours that are rather read than left out.
 const GAP: u64 = 16 * 1024;
 
-/// A variable whose turn it is to be read: see [`Bundle::read_each`].
+/// A variable that is to be read: see [`Bundle::read_each`] and [`Bundle::reading`].
 #[derive(Debug)]
 pub struct Reading<'r> {
     bundle: &'r Bundle,
@@ -58,7 +58,7 @@ impl Bundle {
         let mut done = Vec::with_capacity(variables.len());
         // A variable that would keep one core busy when all others have nothing left to do is divided.
         for number in large {
-            let reading = variables.get(number).map(|info| self.reading(info, None, threads));
+            let reading = variables.get(number).map(|info| self.reading(info, threads));
             if let Some(reading) = reading {
                 done.push((number, work(number, &reading)?));
             }
@@ -76,7 +76,7 @@ impl Bundle {
                     let len = usize::try_from(info.size()).ok()?;
                     Some((raw, bytes.get(at..at.checked_add(len)?)?))
                 });
-                done.push((number, work(number, &self.reading(info, bytes, 1))?));
+                done.push((number, work(number, &self.reading_within(info, bytes, 1))?));
             }
             Ok(done)
         };
@@ -121,7 +121,12 @@ impl Bundle {
         self.read_each(variables, |_, reading| reading.verify()).map(drop)
     }
 
-    fn reading<'r>(
+    /// A variable of this bundle, to be read by at most so many threads.
+    pub fn reading<'r>(&'r self, variable: &'r VariableInfo, threads: usize) -> Reading<'r> {
+        self.reading_within(variable, None, threads)
+    }
+
+    fn reading_within<'r>(
         &'r self,
         info: &'r VariableInfo,
         window: Option<(&'r dyn Raw, &'r [u8])>,

@@ -62,9 +62,12 @@ impl Bundle {
         let Some(moving) = self.moving(info, transform)? else {
             return self.read_new(info, window, threads);
         };
-        self.fill_new(info, window, |blank| {
-            self.read_moved(info, &moving, blank, window, threads)
-        })
+        // Elements come to their places in no order. New memory of the system is zero, which costs nothing.
+        let mut values = zeroed(self.new_len::<T>(info, window)?);
+        let read = AtomicUsize::new(0);
+        let destination = Blank::over(bytemuck::cast_slice_mut(&mut values), &read);
+        self.read_moved(info, &moving, destination, window, threads)?;
+        Ok(values)
     }
 
     /// What moves the elements of a variable; `None` if they stay.

@@ -376,6 +376,12 @@ impl Bundle {
         window: Option<(&dyn Raw, &[u8])>,
         fill: impl FnOnce(Blank<'_>) -> Result<()>,
     ) -> Result<Vec<T>> {
+        filled(self.new_len::<T>(info, window)?, fill)?
+            .ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
+    }
+
+    /// How many elements hold the bytes of a variable.
+    pub(super) fn new_len<T: Element>(&self, info: &VariableInfo, window: Option<(&dyn Raw, &[u8])>) -> Result<usize> {
         let size = match window {
             Some((_, bytes)) => bytes.len(),
             None => self.checked_size(info)?,
@@ -387,8 +393,7 @@ impl Bundle {
                 T::DTYPE
             )));
         }
-        filled(size / size_of::<T>(), fill)?
-            .ok_or_else(|| Error::invalid(format!("variable `{}` was not read to its end", info.name())))
+        Ok(size / size_of::<T>())
     }
 
     /// Checks the bytes of a variable without keeping them, a large one on all cores. Needs 256 KiB for each of them,
@@ -421,6 +426,11 @@ impl Bundle {
             expected: info.size(),
             got: len as u64,
         })
+    }
+
+    /// The most threads that read at once: [`Limits::threads`].
+    pub fn threads(&self) -> usize {
+        self.limits.threads()
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -154,6 +154,20 @@ impl BackgroundSaver {
         variables: impl IntoIterator<Item = Variable<'v>>,
         global_step: i64,
     ) -> Result<Submitted> {
+        self.save_measured(variables, global_step, [])
+    }
+
+    /// As [`save`](Self::save), with what was measured of the network: see [`Saver::save_measured`].
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_measured<'v>(
+        &mut self,
+        variables: impl IntoIterator<Item = Variable<'v>>,
+        global_step: i64,
+        metrics: impl IntoIterator<Item = (String, f64)>,
+    ) -> Result<Submitted> {
+        let metrics: Vec<(String, f64)> = metrics.into_iter().collect();
         let started = Instant::now();
         let variables: Vec<Variable<'v>> = variables.into_iter().collect();
         let needed = Arena::needed(&variables);
@@ -162,7 +176,8 @@ impl BackgroundSaver {
             state.told()?;
             drop(state);
             let mut saver = self.shared.saver.lock().unwrap_or_else(PoisonError::into_inner);
-            return saver.save(variables, global_step).map(Submitted::InForeground);
+            let saved = saver.save_measured(variables, global_step, metrics);
+            return saved.map(Submitted::InForeground);
         }
         let Some(submitted) = self.admit(needed)? else {
             return Ok(Submitted::Skipped);
@@ -171,7 +186,7 @@ impl BackgroundSaver {
         let blocked = started.elapsed();
         self.submit(Job {
             work: Box::new(move |saver| {
-                let saved = saver.save(variables, global_step)?;
+                let saved = saver.save_measured(variables, global_step, metrics)?;
                 Ok(Saved { blocked, ..saved })
             }),
             arena: Some(arena),

@@ -14,9 +14,9 @@ use crate::tensor::Element;
 /// Zeroed memory for a large destination, in huge pages where the system has them: a page is then touched for the first
 /// time once in 2 MiB.
 pub fn zeroed<T: Element>(len: usize) -> Vec<T> {
-    let mut memory = Vec::with_capacity(len);
-    advise_huge_pages(as_bytes(memory.spare_capacity_mut()));
-    memory.resize(len, T::zeroed());
+    // New memory is zero as it comes from the system: it is not touched here.
+    let mut memory: Vec<T> = bytemuck::zeroed_vec(len);
+    advise_huge_pages(&mut memory);
     memory
 }
 
@@ -73,6 +73,11 @@ impl<'b> Blank<'b> {
             count,
             touched: true,
         }
+    }
+
+    /// Where they begin.
+    pub(crate) fn address(&self) -> usize {
+        self.bytes.as_ptr().addr()
     }
 
     /// The number of bytes.

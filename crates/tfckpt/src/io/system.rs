@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 use std::path::Path;
 
 /// Memory from which on huge pages are asked for: below, none would fit.
@@ -19,12 +18,13 @@ mod linux {
     const PAGE: usize = 4096;
 
     #[allow(unsafe_code, reason = "`madvise` is not in the standard library")]
-    pub(in crate::io) fn advise_huge_pages(memory: &mut [MaybeUninit<u8>]) {
-        if memory.len() < HUGE {
+    pub(in crate::io) fn advise_huge_pages<T>(memory: &mut [T]) {
+        let size = size_of_val(memory);
+        if size < HUGE {
             return;
         }
         let start = memory.as_ptr().addr() / PAGE * PAGE;
-        let len = (memory.as_ptr().addr() + memory.len()).next_multiple_of(PAGE) - start;
+        let len = (memory.as_ptr().addr() + size).next_multiple_of(PAGE) - start;
         let start = memory.as_mut_ptr().with_addr(start);
         // SAFETY: the advice changes how memory is mapped and never what is in it, so that it may reach to the ends of
         // the pages at both ends, which are mapped because a part of them is ours. An error changes nothing.
@@ -70,7 +70,7 @@ pub(super) use linux::{advise_huge_pages, allocate, forget_cached, start_writeba
 mod elsewhere {
     use super::*;
 
-    pub(in crate::io) fn advise_huge_pages(_: &mut [MaybeUninit<u8>]) {}
+    pub(in crate::io) fn advise_huge_pages<T>(_: &mut [T]) {}
 
     pub(in crate::io) fn allocate(_: &File, _: u64) -> io::Result<()> {
         Ok(())

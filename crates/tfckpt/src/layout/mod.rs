@@ -1,5 +1,6 @@
 //! Layouts: the same elements in another order.
 
+mod past_cache;
 mod transform;
 mod transpose;
 

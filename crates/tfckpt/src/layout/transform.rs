@@ -10,6 +10,9 @@ use crate::tensor::Sink;
 /// Bytes that are moved at a time on their way to a sink, or from a file.
 pub(crate) const PIECE: usize = 1 << 20;
 
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
 /// A layout applied to a shape: ready to move elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transform {
@@ -111,9 +114,30 @@ impl Moving {
         self.unit(Side::Source)
     }
 
-    /// The same for parts of the result.
+    /// The same for parts of the result: where that is not too much, as many lines as a cache line of the source has
+    /// elements, so that none is read twice.
     pub(crate) fn result_unit(&self) -> usize {
-        self.unit(Side::Result)
+        let unit = self.unit(Side::Result);
+        let lines = unit * (CACHE_LINE / self.element_size);
+        if lines <= PIECE { lines } else { unit }
+    }
+
+    /// Cuts a source of `len` bytes into bands of about `most`, for a result at this address: as far as that can be, all
+    /// but the first and the last become whole cache lines of the result.
+    pub(crate) fn bands(&self, len: usize, most: usize, result: usize) -> impl Iterator<Item = Range<usize>> {
+        let unit = self.source_unit();
+        let per_line = CACHE_LINE / self.element_size;
+        let becomes_lines = self.transpose.line_of_result().map(|from| from * self.element_size) == Some(unit);
+        let (first, step) = match becomes_lines && per_line * unit <= most {
+            true => {
+                let before = (result.next_multiple_of(CACHE_LINE) - result) / self.element_size;
+                (before * unit, whole_units(most, per_line * unit))
+            }
+            false => (0, whole_units(most, unit)),
+        };
+        let ends = (first..len).step_by(step).filter(|&end| end > 0).chain([len]);
+        let mut start = 0;
+        ends.map(move |end| std::mem::replace(&mut start, end)..end)
     }
 
     fn unit(&self, side: Side) -> usize {
@@ -131,7 +155,10 @@ impl Moving {
         }
     }
 
-    fn typed<T: bytemuck::Pod, const N: usize>(&self, from: usize, source: &[u8], to: usize, result: &mut [u8]) {
+    fn typed<T: bytemuck::Pod, const N: usize>(&self, from: usize, source: &[u8], to: usize, result: &mut [u8])
+    where
+        [u8; N]: bytemuck::Pod,
+    {
         let aligned = bytemuck::try_cast_slice(source).ok();
         match aligned.zip(bytemuck::try_cast_slice_mut(result).ok()) {
             // As numbers, which the compiler moves several at a time.
@@ -140,7 +167,7 @@ impl Moving {
         }
     }
 
-    fn parts<T: Copy>(&self, from: usize, source: &[T], to: usize, result: &mut [T]) {
+    fn parts<T: bytemuck::Pod>(&self, from: usize, source: &[T], to: usize, result: &mut [T]) {
         let source = Part {
             start: from / self.element_size,
             elements: source,
@@ -162,4 +189,31 @@ pub(crate) fn whole_units(most: usize, unit: usize) -> usize {
 pub(crate) fn pieces(len: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
     let step = whole_units(PIECE, unit);
     (0..len).step_by(step).map(move |start| start..len.min(start + step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_cover_everything_once_and_become_whole_cache_lines() {
+        for dims in [[768, 3072], [3072, 768], [1000, 10], [100, 7], [1, 50], [5, 300_000]] {
+            let transform = Transform::new(dims.to_vec(), vec![1, 0]);
+            let moving = transform.moving(4).unwrap();
+            let len = dims[0] * dims[1] * 4;
+            for result in [0, 16, 20, 64] {
+                let bands: Vec<Range<usize>> = moving.bands(len, PIECE, result).collect();
+                assert_eq!(bands.first().unwrap().start, 0);
+                assert_eq!(bands.last().unwrap().end, len);
+                assert!(bands.array_windows().all(|[a, b]| a.end == b.start && a.end > a.start));
+                if dims[1] == 3072 {
+                    let row = |band: &Range<usize>| result + band.start / dims[1];
+                    assert!(
+                        bands.iter().skip(1).all(|band| row(band) % CACHE_LINE == 0),
+                        "{bands:?}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -5,6 +5,13 @@
 
 use std::ops::Range;
 
+use bytemuck::Pod;
+
+use super::past_cache::{self, LINE};
+
+/// A result of more bytes than this does not stay in the cache of a core.
+const CACHED: usize = 1 << 20;
+
 /// Elements along each side of a tile: of float32, one cache line.
 const TILE: usize = 16;
 
@@ -70,8 +77,14 @@ impl Transpose {
         strides.filter(|&stride| stride <= most).max().unwrap_or(1)
     }
 
+    /// Elements of the source that become one line of the result side by side, if they are worth being moved together.
+    pub(super) fn line_of_result(&self) -> Option<usize> {
+        let row = self.axes.iter().find(|axis| axis.to == 1)?;
+        (row.from > 1 && row.len >= LINE).then_some(row.from)
+    }
+
     /// Moves what `source` and `result` have in common. Both are multiples of a [`unit`](Self::unit) of their side.
-    pub(super) fn copy<T: Copy>(&self, source: &Part<&[T]>, result: &mut Part<&mut [T]>) {
+    pub(super) fn copy<T: Pod>(&self, source: &Part<&[T]>, result: &mut Part<&mut [T]>) {
         let from = self.boxes(Side::Source, source.start..source.start + source.elements.len());
         let to = self.boxes(Side::Result, result.start..result.start + result.elements.len());
         for a in &from {
@@ -131,12 +144,13 @@ impl Transpose {
         clippy::indexing_slicing,
         reason = "boxes lie within the parts that they were made of, whose strides are those of the axes"
     )]
-    fn copy_box<T: Copy>(&self, ranges: &Ranges, source: &Part<&[T]>, result: &mut Part<&mut [T]>) {
+    fn copy_box<T: Pod>(&self, ranges: &Ranges, source: &Part<&[T]>, result: &mut Part<&mut [T]>) {
         let offset = |side| {
             let axes = self.axes.iter().zip(ranges);
             axes.map(|(axis, range)| axis.stride(side) * range.start).sum::<usize>()
         };
         let from = &source.elements[offset(Side::Source) - source.start..];
+        let past = size_of_val(result.elements) > CACHED;
         let to_offset = offset(Side::Result) - result.start;
         let to = &mut result.elements[to_offset..];
         let axes = self.axes.iter().zip(ranges).map(|(axis, range)| Axis {
@@ -161,7 +175,7 @@ impl Transpose {
             at += 1;
             at - 1 != inner && at - 1 != along
         });
-        for_each_offset(&axes, |a, b| copy_plane(row, column, &from[a..], &mut to[b..]));
+        for_each_offset(&axes, |a, b| copy_plane(row, column, &from[a..], &mut to[b..], past));
     }
 }
 
@@ -176,7 +190,14 @@ fn copy_run<T: Copy>(run: Axis, from: &[T], to: &mut [T]) {
 
 /// Moves a plane: `row` are neighbours in the result, `column` neighbours in the source.
 #[expect(clippy::indexing_slicing, reason = "the caller's boxes lie within the slices")]
-fn copy_plane<T: Copy>(row: Axis, column: Axis, from: &[T], to: &mut [T]) {
+fn copy_plane<T: Pod>(row: Axis, column: Axis, from: &[T], to: &mut [T], past: bool) {
+    if size_of::<T>() == size_of::<u32>()
+        && row.to == 1
+        && column.from == 1
+        && let (Ok(from), Ok(to)) = (bytemuck::try_cast_slice(from), bytemuck::try_cast_slice_mut(to))
+    {
+        return copy_words(row, column, from, to, past);
+    }
     let whole = if row.to == 1 && column.from == 1 {
         TILE
     } else {
@@ -200,6 +221,24 @@ fn copy_plane<T: Copy>(row: Axis, column: Axis, from: &[T], to: &mut [T]) {
         let start = if i < tiled(column.len) { tiled(row.len) } else { 0 };
         for j in start..row.len {
             to[i * column.to + j * row.to] = from[i * column.from + j * row.from];
+        }
+    }
+}
+
+/// Moves a plane of elements of 4 bytes: squares of whole cache lines of the result, and what is left around them.
+#[expect(clippy::indexing_slicing, reason = "the caller's boxes lie within the slices")]
+fn copy_words(row: Axis, column: Axis, from: &[u32], to: &mut [u32], past: bool) {
+    let lead = if past { past_cache::lead(to).min(row.len) } else { 0 };
+    let rows = lead..lead + (row.len - lead) / LINE * LINE;
+    let columns = column.len / LINE * LINE;
+    let (whole_row, whole_column) = (Axis { len: rows.len(), ..row }, Axis { len: columns, ..column });
+    if !rows.is_empty() && columns > 0 {
+        past_cache::copy_squares(whole_row, whole_column, &from[lead * row.from..], &mut to[lead..], past);
+    }
+    for i in 0..column.len {
+        let left = if i < columns { rows.clone() } else { 0..0 };
+        for j in (0..left.start).chain(left.end..row.len) {
+            to[i * column.to + j] = from[i + j * row.from];
         }
     }
 }
@@ -359,6 +398,42 @@ mod tests {
                 }
             }
             prop_assert_eq!(&result, &expected, "both in parts");
+        }
+    }
+
+    /// Results that do not fit the cache go past it, wherever their lines begin.
+    #[test]
+    fn large_results_are_what_the_definition_gives() {
+        for dims in [
+            [512, 1024],
+            [528, 1008],
+            [523, 1003],
+            [40, 16_000],
+            [16_000, 40],
+            [3, 200_000],
+        ] {
+            let transpose = Transpose::new(&dims, &[1, 0]);
+            let source: Vec<u32> = (0..).take(transpose.len).collect();
+            assert!(size_of_val(source.as_slice()) > CACHED);
+            let expected = naive(&dims, &[1, 0], &source);
+            for skipped in [0, 1, 4, 13, 16] {
+                let mut memory = vec![u32::MAX; transpose.len + skipped];
+                let result = &mut memory[skipped..];
+                for run in runs(&transpose, Side::Source, dims[1], 37) {
+                    let part = Part {
+                        start: run.start,
+                        elements: &source[run],
+                    };
+                    transpose.copy(
+                        &part,
+                        &mut Part {
+                            start: 0,
+                            elements: &mut *result,
+                        },
+                    );
+                }
+                assert!(result == expected, "{dims:?}, {skipped} elements further");
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::checkpoint::{Clock, SystemClock};
 /// TensorFlow's `CheckpointSaverHook`, which refuses both together and saves every 600 seconds unless told otherwise, this
 /// takes both, and does nothing unless asked. Nothing is due twice at one step.
 ///
-/// To decide costs a few nanoseconds; with an interval in seconds it looks at the clock, about 50.
+/// To decide costs nanoseconds; the clock is looked at only if there is an interval in seconds.
 ///
 /// ```
 /// use tfckpt::training::{Due, Trigger};
