@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every fault at every moment of a save: in process (tests/faults.rs), and from outside with strace on real trainings.
+# Every fault at every moment of a save: in process (tests/faults.rs and faults_rules.rs), and from outside with strace on real trainings.
 # Needs strace and the environment with TensorFlow. Ends with `N passed, N failed`.
 #   tests/faults/run.sh [STRIDE]    one of STRIDE points from outside; default: all of them, which takes half an hour
 set -euo pipefail
@@ -15,7 +15,7 @@ target=${CARGO_TARGET_DIR:-target}/debug
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 
-cargo test --quiet --test faults -- --nocapture | tee -a "$out"
+cargo test --quiet --test faults --test faults_rules -- --nocapture | tee -a "$out"
 for example in candle_digits burn_digits; do
     echo "== $example"
     TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES= "$venv/bin/python" tests/faults/outside.py \

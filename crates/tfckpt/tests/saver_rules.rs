@@ -121,6 +121,19 @@ fn a_metric_that_comes_later_counts_from_the_next_save_on() {
 }
 
 #[test]
+fn a_save_that_fails_costs_no_metric() {
+    let (_temporary, run) = directory();
+    let mut saver = Saver::new(&run).retention(best_of(1));
+    save(&mut saver, 1, 0.9);
+    save(&mut saver, 2, 0.1);
+    let fails = Variable::deferred("w", tfckpt::DType::Float32, [2], |_| Err("no".into()));
+    assert!(saver.save_measured([fails], 3, [("loss", 0.0)]).is_err());
+    assert_eq!(saver.history().unwrap().best("loss", Goal::Min).unwrap().global_step, 2);
+    (4..=6).for_each(|step| drop(save(&mut saver, step, 0.5)));
+    assert_eq!(steps(&run), [2, 5, 6]);
+}
+
+#[test]
 fn without_rules_metrics_and_pins_a_directory_looks_as_tensorflows() {
     let (_temporary, run) = directory();
     let mut saver = Saver::new(&run).max_to_keep(2).write_meta_graph(false);

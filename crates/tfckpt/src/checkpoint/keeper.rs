@@ -7,6 +7,7 @@ use super::directory::Directory;
 use super::history::{History, bytes_of};
 use super::policy::{Record, Retention, Verdict};
 use crate::error::{Error, Result};
+use crate::io::Durability;
 
 /// The rules and the history of a saver.
 ///
@@ -17,6 +18,8 @@ pub(super) struct Keeper {
     pub(super) retention: Option<Retention>,
     /// `None` until it is needed.
     history: Option<History>,
+    /// What was known before the last save began.
+    before: Option<History>,
 }
 
 /// A checkpoint that was committed just now.
@@ -48,6 +51,12 @@ impl Keeper {
         })
     }
 
+    /// A save begins: what is known is kept, in case it fails. Before anything is renamed, or taken out of the list.
+    pub(super) fn begin(&mut self, directory: &Directory, listed: &[PathBuf]) {
+        let before = self.history(directory, listed).clone();
+        self.before = Some(before);
+    }
+
     /// What the rules say of the checkpoints that are there.
     pub(super) fn decide(&mut self, directory: &Directory, listed: &[PathBuf], latest: Option<usize>) -> Vec<Verdict> {
         let retention = self.rules(latest);
@@ -55,7 +64,7 @@ impl Keeper {
     }
 
     /// Enters a new checkpoint and marks those that are `preserved` for ever; says which are to be removed. An error is
-    /// that of writing the history, which is no reason to lose a save. [`history`](Self::history) has been called.
+    /// that of writing the history, which is no reason to lose a save. [`begin`](Self::begin) has been called.
     pub(super) fn enter(
         &mut self,
         directory: &Directory,
@@ -95,9 +104,15 @@ impl Keeper {
         (doomed.collect(), error)
     }
 
-    /// After a save that failed: what is there is looked for again.
-    pub(super) fn look_again(&mut self) {
-        self.history = None;
+    /// After a save that failed: what was known before it is known again, and what is there is looked for.
+    pub(super) fn look_again(&mut self, directory: &Directory, listed: &[PathBuf]) {
+        if let Some(before) = self.before.take() {
+            self.history = Some(before);
+        }
+        if let Some(history) = &mut self.history {
+            let listed: Vec<String> = listed.iter().filter_map(|prefix| directory.own_name(prefix)).collect();
+            let _ = history.reconcile(directory.storage.as_ref(), &directory.basename, &listed);
+        }
     }
 
     /// A checkpoint has been removed.
@@ -138,7 +153,12 @@ impl Keeper {
         let verdicts = rules.decide(history.records());
         let (storage, state_file) = (directory.storage.as_ref(), &directory.state_file);
         let written = history.write(storage, state_file, &verdicts, directory.durability);
-        written.map_err(|error| Error::io("write the history beside", storage.path(state_file), error))
+        // No state file follows, whose writing would see to that.
+        let synced = written.and_then(|()| match directory.durability {
+            Durability::Synced => storage.sync(),
+            Durability::Buffered => Ok(()),
+        });
+        synced.map_err(|error| Error::io("write the history beside", storage.path(state_file), error))
     }
 
     /// The rules, or TensorFlow's.

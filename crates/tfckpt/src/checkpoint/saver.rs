@@ -213,10 +213,9 @@ impl Saver {
         let mut tracked = self.tracked()?;
         let name = numbered(&self.directory.basename, global_step, self.pad_step_number);
         let prefix = self.directory.prefix(&name);
-        // Before anything is renamed, or taken out of the list.
         let has_rules = self.keeper.is_active(&self.directory, !metrics.is_empty());
         if has_rules {
-            self.keeper.history(&self.directory, &prefixes(&tracked));
+            self.keeper.begin(&self.directory, &prefixes(&tracked));
         }
         // Whatever fails from here on, the state file knows best what is tracked.
         self.tracked = None;
@@ -232,7 +231,8 @@ impl Saver {
             Ok(committed) => committed,
             Err(error) => {
                 self.undo(before, &name);
-                self.keeper.look_again();
+                let listed = self.tracked().unwrap_or_default();
+                self.keeper.look_again(&self.directory, &prefixes(&listed));
                 return Err(error);
             }
         };
@@ -271,8 +271,7 @@ impl Saver {
         new: New<'_>,
         variables: Vec<Variable<'_>>,
     ) -> Result<(Written, Doomed)> {
-        let name = new.name;
-        let written = self.committer.write(&self.directory.storage, name, variables)?;
+        let written = self.committer.write(&self.directory.storage, new.name, variables)?;
         if !self.write_state {
             return Ok((written, Doomed::default()));
         }

@@ -323,10 +323,11 @@ impl CheckpointManager {
         self.retention = None;
         self.made = self.clock.now();
         replace::make_room(&self.directory, &mut retention, &name, number, self.overwrite)?;
+        let before = retention.clone();
         let written = match self.commit(&mut retention, &name, variables) {
             Ok(written) => written,
             Err(error) => {
-                replace::put_back(&self.directory, &mut retention, &name);
+                replace::undo(&self.directory, before, &name);
                 return Err(error);
             }
         };
@@ -354,22 +355,13 @@ impl CheckpointManager {
 
     /// Writes the checkpoint and makes it the latest.
     fn commit(&self, retention: &mut ManagerRetention, name: &str, variables: Vec<Variable<'_>>) -> Result<Written> {
-        let before = retention.clone();
         let written = self.committer.write(&self.directory.storage, name, variables)?;
         let (prefix, replaced) = (self.directory.prefix(name), self.directory.prefix(&replaced_name(name)));
         retention.tracked.retain(|(tracked, _)| *tracked != replaced);
-        retention.saved(prefix.clone(), self.clock.now());
+        retention.saved(prefix, self.clock.now());
         // The new one is named before an old one goes, and the old ones until they are gone: killed in between, the next
         // run knows what to remove.
-        if let Err(error) = self.directory.write_state(retention.state()) {
-            // Unless the state file names it all the same: then it is the latest, and its files are needed.
-            let state = self.directory.state();
-            if state.is_ok_and(|state| state.is_none_or(|state| state.model_checkpoint_path != prefix)) {
-                let _ = self.directory.remove(name);
-            }
-            *retention = before;
-            return Err(error);
-        }
+        self.directory.write_state(retention.state())?;
         Ok(written)
     }
 

@@ -35,12 +35,19 @@ pub(super) fn make_room(
     rename(directory, retention, name, &replaced_name(name))
 }
 
-/// After a save that failed: what was to be replaced has its name again. If not even that can be done, the state file
-/// names it as it is called now, and nothing is lost.
-pub(super) fn put_back(directory: &Directory, retention: &mut ManagerRetention, name: &str) {
-    let replaced = replaced_name(name);
+/// After a save that failed: takes away what was written, and gives what was to be replaced its name again. If not even
+/// that can be done, the state file names it as it is called now, and nothing is lost.
+pub(super) fn undo(directory: &Directory, mut before: ManagerRetention, name: &str) {
+    let (prefix, replaced) = (directory.prefix(name), replaced_name(name));
+    let Ok(state) = directory.state() else { return };
+    if state.is_some_and(|state| state.model_checkpoint_path == prefix) {
+        // All but acknowledged: the state file was written, and could not be synced. It stays the latest.
+        let _ = directory.remove(&replaced);
+        return;
+    }
+    let _ = directory.remove(name);
     if directory.has(&replaced).unwrap_or(false) {
-        let _ = rename(directory, retention, &replaced, name);
+        let _ = rename(directory, &mut before, &replaced, name);
     }
 }
 
