@@ -228,6 +228,7 @@ fn a_run_begins_so_only_if_it_has_no_checkpoint_of_its_own() -> Result {
     let late = run.init_from(trained("saver"), &map)?;
     assert!(late.is_none(), "it has made a step");
     run.save()?;
+    drop(run);
 
     let (varmap, _, report, step) = begin(Path::new("gone"))?;
     assert!(

@@ -286,6 +286,7 @@ fn a_checkpoint_without_states_is_refused_unless_allowed_and_the_position_follow
     assert_eq!(run.restore_or_initialize()?, 8);
     let position = run.position().unwrap();
     assert_eq!((position.epoch, position.row), (1, 8));
+    drop(run);
     let mut run = plain().epochs(Epochs::new(100, 10));
     assert_eq!(run.restore_or_initialize()?, 8);
     assert_eq!(run.position().unwrap().row, 80);

@@ -147,14 +147,23 @@ fn saving_in_the_background_saves_the_same() -> Result {
 }
 
 #[test]
-fn a_fresh_directory_starts_at_step_0_and_is_left_alone() -> Result {
+fn a_fresh_directory_starts_at_step_0_and_holds_nothing_but_the_lock() -> Result {
     let dir = tempfile::tempdir()?;
     let run_dir = dir.path().join("run");
     let (_, varmap, layers) = Net::new()?;
     let optimizer = Adam::new(&varmap, ParamsAdam::default())?;
     let mut run = Run::new(&run_dir, &varmap, &optimizer).layers(&layers);
     assert_eq!(run.restore_or_initialize()?, 0);
-    assert!(!run_dir.exists());
+    let names = || -> Vec<_> {
+        std::fs::read_dir(&run_dir)
+            .unwrap()
+            .flatten()
+            .map(|e| e.file_name())
+            .collect()
+    };
+    assert_eq!(names(), [".checkpoint.lock"]);
+    drop(run);
+    assert!(names().is_empty());
     Ok(())
 }
 

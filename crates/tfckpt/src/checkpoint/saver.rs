@@ -193,7 +193,7 @@ impl Saver {
     ///
     /// # Errors
     /// [`Error::DuplicateName`], also for a variable called `global_step`; [`Error::AlreadyExists`]; [`Error::Locked`];
-    /// [`Error::NoSpace`]; [`Error::NotStored`]; [`Error::StateFile`]; as [`ObjectLayout::apply`]; otherwise as
+    /// [`Error::NoSpace`]; [`Error::NotStored`]; [`Error::StateFile`]; as [`ObjectLayout::apply`](crate::objects::ObjectLayout::apply); otherwise as
     /// [`BundleWriter::add`](crate::BundleWriter::add) and [`BundleWriter::finish`](crate::BundleWriter::finish). After an
     /// error all earlier checkpoints are as they were.
     pub fn save<'a>(&mut self, variables: impl IntoIterator<Item = Variable<'a>>, global_step: i64) -> Result<Saved> {

@@ -145,7 +145,7 @@ impl Saver {
         self
     }
 
-    /// What tells the time. Default: [`SystemClock`].
+    /// What tells the time. Default: [`SystemClock`](crate::SystemClock).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
