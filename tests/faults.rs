@@ -96,7 +96,7 @@ fn check_next_process(disk: &Disk, durability: Durability, log: &Log) {
         let whole = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| rest.starts_with('.'));
         let indexed: Vec<String> = disk.list().unwrap();
         let prefixes: Vec<&str> = indexed.iter().filter_map(|name| name.strip_suffix(".index")).collect();
-        name != "checkpoint" && !(of_checkpoint && prefixes.iter().any(|prefix| whole(&prefix)))
+        name != "checkpoint" && !(of_checkpoint && prefixes.iter().any(whole))
     });
     assert!(names.is_empty(), "left over: {names:?}");
 }

@@ -96,8 +96,7 @@ fn learner(dir: &Path, data: Data, background: bool, cut: Cut) -> Vec<f32> {
         }
         Err(_) => assert!(matches!(cut, Cut::Panic(_))),
     }
-    let losses = losses.lock().unwrap().clone();
-    losses
+    losses.lock().unwrap().clone()
 }
 
 /// The same in a loop written by hand.
@@ -131,8 +130,7 @@ fn by_hand(dir: &Path, background: bool, cut: Cut) -> Vec<f32> {
         }
         tf.finish(&net, &optimizer, &rates).unwrap();
     }));
-    let losses = losses.lock().unwrap().clone();
-    losses
+    losses.lock().unwrap().clone()
 }
 
 /// Runs once without being disturbed, and once with a cut at each of 20 random steps within epochs.
