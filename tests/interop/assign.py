@@ -119,6 +119,8 @@ OBJECTS = [
 
 
 def assignments(folder, seed):
+    folder = folder / "assignments"
+    folder.mkdir()
     random = np.random.default_rng([seed, 4000])
     old = {name: random.integers(-99, 99, shape) if dtype == "int64" else random.standard_normal(shape, dtype=dtype)
            for name, (shape, dtype) in full(OLD).items()}
