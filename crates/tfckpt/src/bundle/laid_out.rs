@@ -65,7 +65,7 @@ impl Bundle {
         // Elements come to their places in no order. New memory of the system is zero, which costs nothing.
         let mut values = zeroed(self.new_len::<T>(info, window)?);
         let read = AtomicUsize::new(0);
-        let destination = Blank::over(bytemuck::cast_slice_mut(&mut values), &read);
+        let destination = Blank::zeroed(bytemuck::cast_slice_mut(&mut values), &read);
         self.read_moved(info, &moving, destination, window, threads)?;
         Ok(values)
     }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ReadAt;
-use super::system::advise_huge_pages;
+use super::system::{advise_huge_pages, populate};
 use crate::tensor::Element;
 
 /// Zeroed memory for a large destination, in huge pages where the system has them: a page is then touched for the first
@@ -32,7 +32,8 @@ pub(crate) fn filled<T: Element, E>(
     fill(Blank {
         bytes,
         count: &count,
-        touched: false,
+        initialised: false,
+        mapped: false,
     })?;
     if count.into_inner() != needed {
         return Ok(None);
@@ -57,12 +58,23 @@ pub(crate) struct Blank<'b> {
     /// Bytes filled so far, in all parts.
     count: &'b AtomicUsize,
     /// Whether they are initialised all the same.
-    touched: bool,
+    initialised: bool,
+    /// Whether they were touched before, so that the system has memory for them.
+    mapped: bool,
 }
 
 impl<'b> Blank<'b> {
     /// Bytes that were touched before, to be overwritten. How many have been is counted in `count`.
     pub(crate) fn over(bytes: &'b mut [u8], count: &'b AtomicUsize) -> Self {
+        let mapped = true;
+        Blank {
+            mapped,
+            ..Self::zeroed(bytes, count)
+        }
+    }
+
+    /// Bytes that are zero, and were not touched for that: see [`zeroed`].
+    pub(crate) fn zeroed(bytes: &'b mut [u8], count: &'b AtomicUsize) -> Self {
         let (start, len) = (bytes.as_mut_ptr(), bytes.len());
         #[allow(unsafe_code, reason = "bytes are seen as bytes that need not be initialised")]
         // SAFETY: the same memory, borrowed for as long, in a type of the same layout. Nothing below ever takes the
@@ -71,7 +83,8 @@ impl<'b> Blank<'b> {
         Blank {
             bytes,
             count,
-            touched: true,
+            initialised: true,
+            mapped: false,
         }
     }
 
@@ -87,18 +100,27 @@ impl<'b> Blank<'b> {
 
     /// All bytes in parts of `len`, the last perhaps shorter, each with where it begins.
     pub(crate) fn parts(self, len: usize) -> impl Iterator<Item = (usize, Self)> {
-        let (count, touched) = (self.count, self.touched);
-        let parts = self.bytes.chunks_mut(len.max(1));
-        (0..)
-            .step_by(len.max(1))
-            .zip(parts.map(move |bytes| Blank { bytes, count, touched }))
+        let Blank {
+            bytes,
+            count,
+            initialised,
+            mapped,
+        } = self;
+        let part = move |bytes| Blank {
+            bytes,
+            count,
+            initialised,
+            mapped,
+        };
+        (0..).step_by(len.max(1)).zip(bytes.chunks_mut(len.max(1)).map(part))
     }
 
     /// Reads all bytes from `offset` of a file.
     ///
     /// # Errors
     /// As [`ReadAt::read_exact_at`].
-    pub(crate) fn read_at(self, file: &dyn ReadAt, offset: u64) -> io::Result<&'b mut [u8]> {
+    pub(crate) fn read_at(mut self, file: &dyn ReadAt, offset: u64) -> io::Result<&'b mut [u8]> {
+        self.map();
         let (start, len) = (self.bytes.as_ptr(), self.bytes.len());
         let read = file.read_new_at(self.bytes, offset)?;
         // A storage that gives other memory than it was given has not filled this one.
@@ -119,18 +141,26 @@ impl<'b> Blank<'b> {
     }
 
     /// All bytes, for those who fill them in no order: whatever they were, or zero.
-    pub(crate) fn initialised(self) -> &'b mut [u8] {
+    pub(crate) fn initialised(mut self) -> &'b mut [u8] {
+        self.map();
         self.count.fetch_add(self.bytes.len(), Ordering::Relaxed);
-        if !self.touched {
+        if !self.initialised {
             return zero(self.bytes);
         }
         #[allow(
             unsafe_code,
-            reason = "what `over` took for uninitialised is seen again as what it is"
+            reason = "what was taken for uninitialised is seen again as what it is"
         )]
-        // SAFETY: `over` made it of initialised bytes, from which nothing takes their values.
+        // SAFETY: `zeroed` made it of initialised bytes, from which nothing takes their values.
         unsafe {
             self.bytes.assume_init_mut()
+        }
+    }
+
+    /// Has the system give memory for all bytes in one call, and not page by page as they are touched.
+    fn map(&mut self) {
+        if !self.mapped {
+            populate(self.bytes);
         }
     }
 }

@@ -8,6 +8,9 @@ use std::path::Path;
 /// Memory from which on huge pages are asked for: below, none would fit.
 const HUGE: usize = 1 << 20;
 
+/// Memory from which on one call is cheaper than touching the pages one after the other.
+const POPULATED: usize = 16 * 1024;
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::os::fd::AsRawFd;
@@ -17,18 +20,28 @@ mod linux {
     /// The smallest page that any Linux of today has; a smaller part of a page cannot be advised.
     const PAGE: usize = 4096;
 
-    #[allow(unsafe_code, reason = "`madvise` is not in the standard library")]
     pub(in crate::io) fn advise_huge_pages<T>(memory: &mut [T]) {
-        let size = size_of_val(memory);
-        if size < HUGE {
-            return;
+        if size_of_val(memory) >= HUGE {
+            advise(memory, libc::MADV_HUGEPAGE);
         }
+    }
+
+    /// Has the system map memory that will be written to, all of it in one call: otherwise it is called again for every
+    /// page that is touched for the first time.
+    pub(in crate::io) fn populate<T>(memory: &mut [T]) {
+        if size_of_val(memory) >= POPULATED {
+            advise(memory, libc::MADV_POPULATE_WRITE);
+        }
+    }
+
+    #[allow(unsafe_code, reason = "`madvise` is not in the standard library")]
+    fn advise<T>(memory: &mut [T], advice: libc::c_int) {
         let start = memory.as_ptr().addr() / PAGE * PAGE;
-        let len = (memory.as_ptr().addr() + size).next_multiple_of(PAGE) - start;
+        let len = (memory.as_ptr().addr() + size_of_val(memory)).next_multiple_of(PAGE) - start;
         let start = memory.as_mut_ptr().with_addr(start);
-        // SAFETY: the advice changes how memory is mapped and never what is in it, so that it may reach to the ends of
+        // SAFETY: both advices change how memory is mapped and never what is in it, so that they may reach to the ends of
         // the pages at both ends, which are mapped because a part of them is ours. An error changes nothing.
-        let _ = unsafe { libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE) };
+        let _ = unsafe { libc::madvise(start.cast(), len, advice) };
     }
 
     /// Takes the blocks of a file of `len` bytes. Writing is faster afterwards, and cannot run out of space.
@@ -64,13 +77,15 @@ mod linux {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{advise_huge_pages, allocate, forget_cached, start_writeback};
+pub(super) use linux::{advise_huge_pages, allocate, forget_cached, populate, start_writeback};
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
     use super::*;
 
     pub(in crate::io) fn advise_huge_pages<T>(_: &mut [T]) {}
+
+    pub(in crate::io) fn populate<T>(_: &mut [T]) {}
 
     pub(in crate::io) fn allocate(_: &File, _: u64) -> io::Result<()> {
         Ok(())
@@ -82,7 +97,7 @@ mod elsewhere {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::{advise_huge_pages, allocate, forget_cached, start_writeback};
+pub(super) use elsewhere::{advise_huge_pages, allocate, forget_cached, populate, start_writeback};
 
 /// What a user without privileges may still write to the file system of a directory.
 #[cfg(unix)]

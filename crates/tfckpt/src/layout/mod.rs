@@ -1,6 +1,6 @@
 //! Layouts: the same elements in another order.
 
-mod past_cache;
+mod squares;
 mod transform;
 mod transpose;
 

@@ -7,10 +7,7 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::past_cache::{self, LINE};
-
-/// A result of more bytes than this does not stay in the cache of a core.
-const CACHED: usize = 1 << 20;
+use super::squares::{self, LINE};
 
 /// Elements along each side of a tile: of float32, one cache line.
 const TILE: usize = 16;
@@ -150,7 +147,7 @@ impl Transpose {
             axes.map(|(axis, range)| axis.stride(side) * range.start).sum::<usize>()
         };
         let from = &source.elements[offset(Side::Source) - source.start..];
-        let past = size_of_val(result.elements) > CACHED;
+        let past = squares::goes_past(size_of_val(result.elements));
         let to_offset = offset(Side::Result) - result.start;
         let to = &mut result.elements[to_offset..];
         let axes = self.axes.iter().zip(ranges).map(|(axis, range)| Axis {
@@ -228,12 +225,12 @@ fn copy_plane<T: Pod>(row: Axis, column: Axis, from: &[T], to: &mut [T], past: b
 /// Moves a plane of elements of 4 bytes: squares of whole cache lines of the result, and what is left around them.
 #[expect(clippy::indexing_slicing, reason = "the caller's boxes lie within the slices")]
 fn copy_words(row: Axis, column: Axis, from: &[u32], to: &mut [u32], past: bool) {
-    let lead = if past { past_cache::lead(to).min(row.len) } else { 0 };
+    let lead = if past { squares::lead(to).min(row.len) } else { 0 };
     let rows = lead..lead + (row.len - lead) / LINE * LINE;
     let columns = column.len / LINE * LINE;
     let (whole_row, whole_column) = (Axis { len: rows.len(), ..row }, Axis { len: columns, ..column });
     if !rows.is_empty() && columns > 0 {
-        past_cache::copy_squares(whole_row, whole_column, &from[lead * row.from..], &mut to[lead..], past);
+        squares::copy(whole_row, whole_column, &from[lead * row.from..], &mut to[lead..], past);
     }
     for i in 0..column.len {
         let left = if i < columns { rows.clone() } else { 0..0 };
@@ -414,7 +411,7 @@ mod tests {
         ] {
             let transpose = Transpose::new(&dims, &[1, 0]);
             let source: Vec<u32> = (0..).take(transpose.len).collect();
-            assert!(size_of_val(source.as_slice()) > CACHED);
+            assert!(squares::goes_past(size_of_val(source.as_slice())));
             let expected = naive(&dims, &[1, 0], &source);
             for skipped in [0, 1, 4, 13, 16] {
                 let mut memory = vec![u32::MAX; transpose.len + skipped];
