@@ -10,7 +10,7 @@ use super::source::Raw;
 use super::{CHUNK, VariableInfo};
 use crate::bytes::Crc;
 use crate::error::{Error, Result};
-use crate::io::Blank;
+use crate::io::{Blank, Moved};
 use crate::layout::{Moving, PIECE};
 use crate::parallel::Slots;
 
@@ -47,13 +47,13 @@ struct Band {
 }
 
 impl Band {
-    /// Reads and hashes what lies at `place` of the variable.
-    fn read(&mut self, raw: &dyn Raw, info: &VariableInfo, place: Range<usize>) -> Result<Crc> {
+    /// Reads what lies at `place` of the variable. Gives the checksum of what comes before with it.
+    fn read(&mut self, raw: &dyn Raw, info: &VariableInfo, place: Range<usize>, before: Crc) -> Result<Crc> {
         if self.buffer.len() < place.len() {
             self.buffer.resize(place.len(), 0);
         }
         let bytes = self.buffer.get_mut(..place.len()).unwrap_or_default();
-        let mut crc = Crc::default();
+        let mut crc = before;
         let mut offset = info.offset() + place.start as u64;
         // Small enough to be in the cache when it is hashed.
         for chunk in bytes.chunks_mut(CHUNK) {
@@ -66,9 +66,9 @@ impl Band {
         Ok(crc)
     }
 
-    fn copy_to(&self, moving: &Moving, to: usize, part: &mut [u8]) {
+    fn move_to(&self, moving: &Moving, to: usize, part: &mut Moved<'_>) {
         let bytes = self.buffer.get(..self.place.len()).unwrap_or_default();
-        moving.copy(self.place.start, bytes, to, part);
+        part.put(moving, self.place.start, bytes, to);
     }
 }
 
@@ -109,15 +109,14 @@ fn by_one(
     pool: &Pool,
 ) -> Result<()> {
     let parts = (0..parts.len()).filter_map(|number| parts.take(number));
-    let mut parts: Vec<(usize, &mut [u8])> = parts.map(|(to, part)| (to, part.initialised())).collect();
+    let parts: Vec<(usize, Blank<'_>)> = parts.collect();
+    let start = parts.first().map_or(0, |(_, part)| part.address());
+    let mut parts: Vec<(usize, Moved<'_>)> = parts.into_iter().map(|(to, part)| (to, part.to_move_to())).collect();
     let (mut crc, mut band) = (Crc::default(), pool.take());
-    // Those of one thread stay in its cache.
-    let start = parts.first().map_or(0, |(_, part)| part.as_ptr().addr());
     for piece in moving.bands(len, BAND, start) {
-        let hashed = band.read(raw, info, piece.clone())?;
-        crc = crc.followed_by(hashed, piece.len());
+        crc = band.read(raw, info, piece, crc)?;
         for (to, part) in &mut parts {
-            band.copy_to(moving, *to, part);
+            band.move_to(moving, *to, part);
         }
     }
     pool.give(band);
@@ -147,14 +146,13 @@ fn by_several(
         let piece = pieces.get(number).cloned().unwrap_or_default();
         let len = piece.len();
         let mut band = band.write().unwrap_or_else(PoisonError::into_inner);
-        let crc = band.read(raw, info, piece)?;
+        let crc = band.read(raw, info, piece, Crc::default())?;
         hashed.lock().unwrap_or_else(PoisonError::into_inner).push((crc, len));
         Ok(())
     };
     let work = |thread: usize| {
         // Each touches its own part for the first time.
-        let part = parts.take(thread).map(|(to, part)| (to, part.initialised()));
-        let (to, part) = part.unwrap_or_default();
+        let mut part = parts.take(thread).map(|(to, part)| (to, part.to_move_to()));
         for first in (0..pieces.len()).step_by(threads) {
             if let Err(error) = read_piece(thread, first + thread) {
                 failed.store(true, Ordering::Relaxed);
@@ -167,7 +165,9 @@ fn by_several(
             }
             for band in &bands {
                 let band = band.read().unwrap_or_else(PoisonError::into_inner);
-                band.copy_to(moving, to, part);
+                if let Some((to, part)) = &mut part {
+                    band.move_to(moving, *to, part);
+                }
             }
             barrier.wait();
         }

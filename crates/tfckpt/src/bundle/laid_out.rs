@@ -62,12 +62,9 @@ impl Bundle {
         let Some(moving) = self.moving(info, transform)? else {
             return self.read_new(info, window, threads);
         };
-        // Elements come to their places in no order. New memory of the system is zero, which costs nothing.
-        let mut values = zeroed(self.new_len::<T>(info, window)?);
-        let read = AtomicUsize::new(0);
-        let destination = Blank::zeroed(bytemuck::cast_slice_mut(&mut values), &read);
-        self.read_moved(info, &moving, destination, window, threads)?;
-        Ok(values)
+        self.fill_new(info, window, |blank| {
+            self.read_moved(info, &moving, blank, window, threads)
+        })
     }
 
     /// What moves the elements of a variable; `None` if they stay.
@@ -101,7 +98,7 @@ impl Bundle {
                 stored
             }
         };
-        moving.copy(0, &stored, 0, destination.initialised());
+        destination.to_move_to().put(moving, 0, &stored, 0);
         Ok(())
     }
 }

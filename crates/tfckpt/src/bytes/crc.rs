@@ -148,9 +148,21 @@ mod tests {
     /// Longer than what is worth hashing in a test.
     #[test]
     fn checksums_of_any_length_are_joined_as_by_another_implementation() {
-        for len in [1, 63, 1 << 20, (1 << 32) - 1, 1 << 32, (1 << 40) + 12_345, usize::MAX >> 3] {
+        for len in [
+            1,
+            63,
+            1 << 20,
+            (1 << 32) - 1,
+            1 << 32,
+            (1 << 40) + 12_345,
+            usize::MAX >> 3,
+        ] {
             let expected = crc32c::crc32c_combine(0x1234_5678, 0x9abc_def0, len);
-            assert_eq!(Crc(0x1234_5678).followed_by(Crc(0x9abc_def0), len).value(), expected, "{len}");
+            assert_eq!(
+                Crc(0x1234_5678).followed_by(Crc(0x9abc_def0), len).value(),
+                expected,
+                "{len}"
+            );
         }
     }
 

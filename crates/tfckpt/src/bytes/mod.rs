@@ -4,6 +4,7 @@ mod crc;
 mod cursor;
 pub(crate) mod endian;
 mod ordered;
+pub(crate) mod unwritten;
 
 pub(crate) use crc::{Crc, MaskedCrc};
 pub(crate) use cursor::{Cursor, put_fixed32, put_varint};

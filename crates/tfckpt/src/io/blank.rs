@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ReadAt;
 use super::system::{advise_huge_pages, populate};
+use crate::bytes::unwritten;
+use crate::layout::Moving;
 use crate::tensor::Element;
 
 /// Zeroed memory for a large destination, in huge pages where the system has them: a page is then touched for the first
@@ -26,14 +28,14 @@ pub(crate) fn filled<T: Element, E>(
     fill: impl FnOnce(Blank<'_>) -> Result<(), E>,
 ) -> Result<Option<Vec<T>>, E> {
     let mut memory = Vec::<T>::with_capacity(len);
-    let bytes = as_bytes(memory.spare_capacity_mut().get_mut(..len).unwrap_or_default());
+    let elements = memory.spare_capacity_mut().get_mut(..len).unwrap_or_default();
+    let bytes = unwritten::cast(elements).unwrap_or_default();
     advise_huge_pages(bytes);
     let (count, needed) = (AtomicUsize::new(0), bytes.len());
     fill(Blank {
         bytes,
         count: &count,
-        initialised: false,
-        mapped: false,
+        touched: false,
     })?;
     if count.into_inner() != needed {
         return Ok(None);
@@ -43,8 +45,9 @@ pub(crate) fn filled<T: Element, E>(
         reason = "a vector's length cannot be set otherwise without touching its elements"
     )]
     // SAFETY: the capacity is `len` at least. A `Blank` counts its bytes only when they are initialised, it is consumed
-    // by that, and parts of one do not overlap: as many as there are were counted, so that each of them is initialised.
-    // Any bytes are an element, which `Pod` says.
+    // by that, and parts of one do not overlap; a `Moved` counts what is moved to it, which no other byte of the source
+    // is, and takes each byte of that once. As many as there are were counted, so that each of them is initialised. Any
+    // bytes are an element, which `Pod` says.
     unsafe {
         memory.set_len(len);
     }
@@ -57,34 +60,17 @@ pub(crate) struct Blank<'b> {
     bytes: &'b mut [MaybeUninit<u8>],
     /// Bytes filled so far, in all parts.
     count: &'b AtomicUsize,
-    /// Whether they are initialised all the same.
-    initialised: bool,
-    /// Whether they were touched before, so that the system has memory for them.
-    mapped: bool,
+    /// Whether they are initialised all the same, so that the system has memory for them.
+    touched: bool,
 }
 
 impl<'b> Blank<'b> {
     /// Bytes that were touched before, to be overwritten. How many have been is counted in `count`.
     pub(crate) fn over(bytes: &'b mut [u8], count: &'b AtomicUsize) -> Self {
-        let mapped = true;
         Blank {
-            mapped,
-            ..Self::zeroed(bytes, count)
-        }
-    }
-
-    /// Bytes that are zero, and were not touched for that: see [`zeroed`].
-    pub(crate) fn zeroed(bytes: &'b mut [u8], count: &'b AtomicUsize) -> Self {
-        let (start, len) = (bytes.as_mut_ptr(), bytes.len());
-        #[allow(unsafe_code, reason = "bytes are seen as bytes that need not be initialised")]
-        // SAFETY: the same memory, borrowed for as long, in a type of the same layout. Nothing below ever takes the
-        // value away from a byte: there is only filling.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), len) };
-        Blank {
-            bytes,
+            bytes: unwritten::over(bytes),
             count,
-            initialised: true,
-            mapped: false,
+            touched: true,
         }
     }
 
@@ -100,18 +86,8 @@ impl<'b> Blank<'b> {
 
     /// All bytes in parts of `len`, the last perhaps shorter, each with where it begins.
     pub(crate) fn parts(self, len: usize) -> impl Iterator<Item = (usize, Self)> {
-        let Blank {
-            bytes,
-            count,
-            initialised,
-            mapped,
-        } = self;
-        let part = move |bytes| Blank {
-            bytes,
-            count,
-            initialised,
-            mapped,
-        };
+        let Blank { bytes, count, touched } = self;
+        let part = move |bytes| Blank { bytes, count, touched };
         (0..).step_by(len.max(1)).zip(bytes.chunks_mut(len.max(1)).map(part))
     }
 
@@ -140,18 +116,24 @@ impl<'b> Blank<'b> {
         self.bytes.write_copy_of_slice(source)
     }
 
+    /// For bytes that come in the order of the file and go to other places.
+    pub(crate) fn to_move_to(mut self) -> Moved<'b> {
+        self.map();
+        Moved { blank: self, next: 0 }
+    }
+
     /// All bytes, for those who fill them in no order: whatever they were, or zero.
     pub(crate) fn initialised(mut self) -> &'b mut [u8] {
         self.map();
         self.count.fetch_add(self.bytes.len(), Ordering::Relaxed);
-        if !self.initialised {
+        if !self.touched {
             return zero(self.bytes);
         }
         #[allow(
             unsafe_code,
-            reason = "what was taken for uninitialised is seen again as what it is"
+            reason = "what `over` took for uninitialised is seen again as what it is"
         )]
-        // SAFETY: `zeroed` made it of initialised bytes, from which nothing takes their values.
+        // SAFETY: `over` made it of initialised bytes, from which nothing takes their values.
         unsafe {
             self.bytes.assume_init_mut()
         }
@@ -159,8 +141,28 @@ impl<'b> Blank<'b> {
 
     /// Has the system give memory for all bytes in one call, and not page by page as they are touched.
     fn map(&mut self) {
-        if !self.mapped {
+        if !self.touched {
             populate(self.bytes);
+        }
+    }
+}
+
+/// Bytes that are filled from a source that is moved into another layout, from its first byte to its last.
+#[derive(Debug)]
+pub(crate) struct Moved<'b> {
+    blank: Blank<'b>,
+    /// Where in the source the next bytes begin.
+    next: usize,
+}
+
+impl Moved<'_> {
+    /// Moves what belongs here of bytes that lie at `from` of the source; these bytes are those from `to` on of the
+    /// result. Does nothing if it is not the turn of those, so that none is ever moved, and counted, twice.
+    pub(crate) fn put(&mut self, moving: &Moving, from: usize, source: &[u8], to: usize) {
+        if from == self.next {
+            self.next += source.len();
+            let moved = moving.copy_new(from, source, to, self.blank.bytes);
+            self.blank.count.fetch_add(moved, Ordering::Relaxed);
         }
     }
 }
@@ -175,21 +177,12 @@ pub(super) fn zero(bytes: &mut [MaybeUninit<u8>]) -> &mut [u8] {
     }
 }
 
-/// The memory of elements that are not there yet.
-fn as_bytes<T: Element>(elements: &mut [MaybeUninit<T>]) -> &mut [MaybeUninit<u8>] {
-    let (start, len) = (elements.as_mut_ptr(), size_of_val(elements));
-    #[allow(unsafe_code, reason = "there is no safe cast between uninitialised types")]
-    // SAFETY: the same memory, borrowed for as long; bytes have no alignment to respect, and those of `Pod` types no
-    // padding.
-    unsafe {
-        std::slice::from_raw_parts_mut(start.cast(), len)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::DType;
     use crate::io::{MemoryDir, Storage};
+    use crate::layout::Layout;
 
     #[test]
     fn memory_is_zero_whatever_its_size() {
@@ -223,6 +216,20 @@ mod tests {
             Ok::<_, io::Error>(())
         };
         assert_eq!(filled::<u32, _>(2, other).unwrap(), None);
+        let moving = Layout::Permuted(&[1, 0]).to_model(&[2, 2]).unwrap();
+        let moving = moving.for_variable("v", DType::Uint32, 16).unwrap().unwrap();
+        let source: Vec<u8> = (0..16).collect();
+        let turns = |turns: [usize; 2]| {
+            filled::<u32, ()>(4, |blank| {
+                let mut moved = blank.to_move_to();
+                turns.map(|at| moved.put(&moving, at, &source[at..at + 8], 0));
+                Ok(())
+            })
+        };
+        let expected = [0x0302_0100, 0x0b0a_0908, 0x0706_0504, 0x0f0e_0d0c].map(u32::from_le);
+        assert_eq!(turns([0, 8]).unwrap().as_deref(), Some(expected.as_slice()));
+        assert_eq!(turns([0, 0]).unwrap(), None, "the same twice");
+        assert_eq!(turns([8, 0]).unwrap(), None, "in another order");
         assert!(filled::<u32, _>(3, |blank| blank.read_at(file.as_ref(), 0).map(drop)).is_err());
     }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use blank::zeroed;
-pub(crate) use blank::{Blank, filled};
+pub(crate) use blank::{Blank, Moved, filled};
 pub use local::LocalDir;
 pub use lock::Lock;
 pub use memory::MemoryDir;

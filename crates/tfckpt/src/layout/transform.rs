@@ -1,8 +1,12 @@
 //! A layout applied to a shape.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use bytemuck::Pod;
+
 use super::transpose::{Part, Side, Transpose};
+use crate::bytes::unwritten;
 use crate::dtype::DType;
 use crate::error::{BoxError, Error, Result};
 use crate::tensor::Sink;
@@ -146,6 +150,12 @@ impl Moving {
 
     /// Moves what the part of the source at byte `from` and the part of the result at byte `to` have in common.
     pub(crate) fn copy(&self, from: usize, source: &[u8], to: usize, result: &mut [u8]) {
+        self.copy_new(from, source, to, unwritten::over(result));
+    }
+
+    /// The same to where nothing has been yet. Gives how many bytes of the result were written, each once: what another
+    /// part of the source is moved to is never the same.
+    pub(crate) fn copy_new(&self, from: usize, source: &[u8], to: usize, result: &mut [MaybeUninit<u8>]) -> usize {
         match self.element_size {
             1 => self.typed::<u8, 1>(from, source, to, result),
             2 => self.typed::<u16, 2>(from, source, to, result),
@@ -155,19 +165,27 @@ impl Moving {
         }
     }
 
-    fn typed<T: bytemuck::Pod, const N: usize>(&self, from: usize, source: &[u8], to: usize, result: &mut [u8])
+    fn typed<T: Pod, const N: usize>(
+        &self,
+        from: usize,
+        source: &[u8],
+        to: usize,
+        result: &mut [MaybeUninit<u8>],
+    ) -> usize
     where
-        [u8; N]: bytemuck::Pod,
+        [u8; N]: Pod,
     {
-        let aligned = bytemuck::try_cast_slice(source).ok();
-        match aligned.zip(bytemuck::try_cast_slice_mut(result).ok()) {
+        if let Ok(source) = bytemuck::try_cast_slice(source)
+            && let Some(result) = unwritten::cast(result)
+        {
             // As numbers, which the compiler moves several at a time.
-            Some((source, result)) => self.parts::<T>(from, source, to, result),
-            None => self.parts(from, source.as_chunks::<N>().0, to, result.as_chunks_mut::<N>().0),
+            return self.parts::<T>(from, source, to, result);
         }
+        let (source, result) = (source.as_chunks::<N>().0, unwritten::cast(result));
+        self.parts(from, source, to, result.unwrap_or_default())
     }
 
-    fn parts<T: bytemuck::Pod>(&self, from: usize, source: &[T], to: usize, result: &mut [T]) {
+    fn parts<T: Pod>(&self, from: usize, source: &[T], to: usize, result: &mut [MaybeUninit<T>]) -> usize {
         let source = Part {
             start: from / self.element_size,
             elements: source,
@@ -176,7 +194,7 @@ impl Moving {
             start: to / self.element_size,
             elements: result,
         };
-        self.transpose.copy(&source, &mut result);
+        self.transpose.copy(&source, &mut result) * self.element_size
     }
 }
 

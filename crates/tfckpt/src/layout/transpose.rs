@@ -3,11 +3,13 @@
 //! A part is a run of elements as they lie in memory. It falls into boxes, ranges along each axis; what two boxes of
 //! source and result share is moved in tiles that fill whole cache lines on either side.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytemuck::Pod;
 
 use super::squares::{self, LINE};
+use crate::bytes::unwritten;
 
 /// Elements along each side of a tile: of float32, one cache line.
 const TILE: usize = 16;
@@ -80,8 +82,10 @@ impl Transpose {
         (row.from > 1 && row.len >= LINE).then_some(row.from)
     }
 
-    /// Moves what `source` and `result` have in common. Both are multiples of a [`unit`](Self::unit) of their side.
-    pub(super) fn copy<T: Pod>(&self, source: &Part<&[T]>, result: &mut Part<&mut [T]>) {
+    /// Moves what `source` and `result` have in common. Both are multiples of a [`unit`](Self::unit) of their side. Gives
+    /// how many elements of the result were written, each once.
+    pub(super) fn copy<T: Pod>(&self, source: &Part<&[T]>, result: &mut Part<&mut [MaybeUninit<T>]>) -> usize {
+        let mut moved = 0;
         let from = self.boxes(Side::Source, source.start..source.start + source.elements.len());
         let to = self.boxes(Side::Result, result.start..result.start + result.elements.len());
         for a in &from {
@@ -90,9 +94,11 @@ impl Transpose {
                 let common: Ranges = common.collect();
                 if common.iter().all(|range| !range.is_empty()) {
                     self.copy_box(&common, source, result);
+                    moved += common.iter().map(Range::len).product::<usize>();
                 }
             }
         }
+        moved
     }
 
     /// The boxes that a run of elements falls into.
@@ -141,7 +147,7 @@ impl Transpose {
         clippy::indexing_slicing,
         reason = "boxes lie within the parts that they were made of, whose strides are those of the axes"
     )]
-    fn copy_box<T: Pod>(&self, ranges: &Ranges, source: &Part<&[T]>, result: &mut Part<&mut [T]>) {
+    fn copy_box<T: Pod>(&self, ranges: &Ranges, source: &Part<&[T]>, result: &mut Part<&mut [MaybeUninit<T>]>) {
         let offset = |side| {
             let axes = self.axes.iter().zip(ranges);
             axes.map(|(axis, range)| axis.stride(side) * range.start).sum::<usize>()
@@ -158,7 +164,7 @@ impl Transpose {
         // The two axes that matter: neighbours in the result, and neighbours in the source.
         let nearest = |axes: &[Axis], side| (0..axes.len()).min_by_key(|&at| axes[at].stride(side));
         let Some(inner) = nearest(&axes, Side::Result) else {
-            to[0] = from[0];
+            to[0].write(from[0]);
             return;
         };
         let along = nearest(&axes, Side::Source).unwrap_or(inner);
@@ -178,20 +184,23 @@ impl Transpose {
 
 /// Moves a line of elements.
 #[expect(clippy::indexing_slicing, reason = "the caller's boxes lie within the slices")]
-fn copy_run<T: Copy>(run: Axis, from: &[T], to: &mut [T]) {
+fn copy_run<T: Copy>(run: Axis, from: &[T], to: &mut [MaybeUninit<T>]) {
     if run.from == 1 && run.to == 1 {
-        return to[..run.len].copy_from_slice(&from[..run.len]);
+        to[..run.len].write_copy_of_slice(&from[..run.len]);
+        return;
     }
-    (0..run.len).for_each(|i| to[i * run.to] = from[i * run.from]);
+    for i in 0..run.len {
+        to[i * run.to].write(from[i * run.from]);
+    }
 }
 
 /// Moves a plane: `row` are neighbours in the result, `column` neighbours in the source.
 #[expect(clippy::indexing_slicing, reason = "the caller's boxes lie within the slices")]
-fn copy_plane<T: Pod>(row: Axis, column: Axis, from: &[T], to: &mut [T], past: bool) {
+fn copy_plane<T: Pod>(row: Axis, column: Axis, from: &[T], to: &mut [MaybeUninit<T>], past: bool) {
     if size_of::<T>() == size_of::<u32>()
         && row.to == 1
         && column.from == 1
-        && let (Ok(from), Ok(to)) = (bytemuck::try_cast_slice(from), bytemuck::try_cast_slice_mut(to))
+        && let (Ok(from), Some(to)) = (bytemuck::try_cast_slice(from), unwritten::cast(to))
     {
         return copy_words(row, column, from, to, past);
     }
@@ -217,14 +226,14 @@ fn copy_plane<T: Pod>(row: Axis, column: Axis, from: &[T], to: &mut [T], past: b
     for i in 0..column.len {
         let start = if i < tiled(column.len) { tiled(row.len) } else { 0 };
         for j in start..row.len {
-            to[i * column.to + j * row.to] = from[i * column.from + j * row.from];
+            to[i * column.to + j * row.to].write(from[i * column.from + j * row.from]);
         }
     }
 }
 
 /// Moves a plane of elements of 4 bytes: squares of whole cache lines of the result, and what is left around them.
 #[expect(clippy::indexing_slicing, reason = "the caller's boxes lie within the slices")]
-fn copy_words(row: Axis, column: Axis, from: &[u32], to: &mut [u32], past: bool) {
+fn copy_words(row: Axis, column: Axis, from: &[u32], to: &mut [MaybeUninit<u32>], past: bool) {
     let lead = if past { squares::lead(to).min(row.len) } else { 0 };
     let rows = lead..lead + (row.len - lead) / LINE * LINE;
     let columns = column.len / LINE * LINE;
@@ -235,21 +244,21 @@ fn copy_words(row: Axis, column: Axis, from: &[u32], to: &mut [u32], past: bool)
     for i in 0..column.len {
         let left = if i < columns { rows.clone() } else { 0..0 };
         for j in (0..left.start).chain(left.end..row.len) {
-            to[i * column.to + j] = from[i + j * row.from];
+            to[i * column.to + j].write(from[i + j * row.from]);
         }
     }
 }
 
 /// Moves a square whose lines lie `from_stride` apart in the source, and `to_stride` in the result.
 #[expect(clippy::indexing_slicing, reason = "the caller's plane has whole tiles here")]
-fn copy_tile<T: Copy>(from_stride: usize, to_stride: usize, from: &[T], to: &mut [T]) {
+fn copy_tile<T: Copy>(from_stride: usize, to_stride: usize, from: &[T], to: &mut [MaybeUninit<T>]) {
     let lines: [[T; TILE]; TILE] = std::array::from_fn(|j| {
         let line = &from[j * from_stride..][..TILE];
         std::array::from_fn(|i| line[i])
     });
     for i in 0..TILE {
         let line: [T; TILE] = std::array::from_fn(|j| lines[j][i]);
-        to[i * to_stride..][..TILE].copy_from_slice(&line);
+        to[i * to_stride..][..TILE].write_copy_of_slice(&line);
     }
 }
 
@@ -367,34 +376,37 @@ mod tests {
             let expected = naive(&dims, &permutation, &source);
             let transpose = Transpose::new(&dims, &permutation);
             let mut result = vec![u32::MAX; source.len()];
-            transpose.copy(
+            let moved = transpose.copy(
                 &Part { start: 0, elements: &source },
-                &mut Part { start: 0, elements: &mut result },
+                &mut Part { start: 0, elements: unwritten::over(&mut result) },
             );
             prop_assert_eq!(&result, &expected, "at once");
+            prop_assert_eq!(moved, source.len());
 
             result.fill(u32::MAX);
             for run in runs(&transpose, Side::Source, most, units) {
                 let part = Part { start: run.start, elements: &source[run] };
-                transpose.copy(&part, &mut Part { start: 0, elements: &mut result });
+                transpose.copy(&part, &mut Part { start: 0, elements: unwritten::over(&mut result) });
             }
             prop_assert_eq!(&result, &expected, "the source in parts");
 
             result.fill(u32::MAX);
             for run in runs(&transpose, Side::Result, most, units) {
-                let mut part = Part { start: run.start, elements: &mut result[run] };
+                let mut part = Part { start: run.start, elements: unwritten::over(&mut result[run]) };
                 transpose.copy(&Part { start: 0, elements: &source }, &mut part);
             }
             prop_assert_eq!(&result, &expected, "the result in parts");
 
             result.fill(u32::MAX);
+            let mut moved = 0;
             for from in runs(&transpose, Side::Source, most, units) {
                 for to in runs(&transpose, Side::Result, most, 1) {
-                    let mut part = Part { start: to.start, elements: &mut result[to] };
-                    transpose.copy(&Part { start: from.start, elements: &source[from.clone()] }, &mut part);
+                    let mut part = Part { start: to.start, elements: unwritten::over(&mut result[to]) };
+                    moved += transpose.copy(&Part { start: from.start, elements: &source[from.clone()] }, &mut part);
                 }
             }
             prop_assert_eq!(&result, &expected, "both in parts");
+            prop_assert_eq!(moved, source.len());
         }
     }
 
@@ -425,7 +437,7 @@ mod tests {
                         &part,
                         &mut Part {
                             start: 0,
-                            elements: &mut *result,
+                            elements: unwritten::over(result),
                         },
                     );
                 }
@@ -445,7 +457,7 @@ mod tests {
             },
             &mut Part {
                 start: 0,
-                elements: &mut none,
+                elements: unwritten::over(&mut none),
             },
         );
     }
