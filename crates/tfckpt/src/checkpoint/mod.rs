@@ -17,6 +17,7 @@ mod open;
 mod policy;
 mod repair;
 mod repaired;
+mod replace;
 mod retention;
 mod saver;
 mod state;

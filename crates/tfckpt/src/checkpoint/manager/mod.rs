@@ -1,6 +1,5 @@
 //! Saving numbered checkpoints, as `tf.train.CheckpointManager` does.
 
-mod replace;
 mod retention;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use super::Checkpoint;
 use super::clock::{Clock, SystemClock};
 use super::commit::Committer;
 use super::directory::{Directory, replaced_name};
+use super::replace::{self, Listed, MayReplace};
 use super::retention::{numbered, step_of};
 use super::saver::Saved;
 use crate::bundle::{Bundle, Written};
@@ -322,7 +322,11 @@ impl CheckpointManager {
         // Whatever fails from here on, the state file knows best what is kept.
         self.retention = None;
         self.made = self.clock.now();
-        replace::make_room(&self.directory, &mut retention, &name, number, self.overwrite)?;
+        let may_replace = MayReplace {
+            acknowledged: self.overwrite,
+            number: Some(number),
+        };
+        replace::make_room(&self.directory, &mut retention, &name, may_replace)?;
         let before = retention.clone();
         let written = match self.commit(&mut retention, &name, variables) {
             Ok(written) => written,
@@ -343,7 +347,7 @@ impl CheckpointManager {
         self.save_counter = Some(counter);
         self.last_checkpoint_step = Some(at.global_step);
         let doomed = retention.sweep();
-        replace::remove(&self.directory, &name, doomed, &mut saved);
+        replace::remove(&self.directory, &name, doomed, &mut saved, |_| {});
         if let Err(error) = self.directory.write_state(retention.state()) {
             saved.removal_errors.push(error);
         }
