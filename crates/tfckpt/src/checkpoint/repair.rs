@@ -1,19 +1,24 @@
 //! Putting a directory of checkpoints right.
 
-use std::collections::HashMap;
+mod looked_at;
+mod new_state;
+mod old_state;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
+use self::looked_at::LookedAt;
+use self::new_state::Run;
+use self::old_state::OldState;
 use super::check::Check;
 use super::directory::Directory;
-use super::listing::{Found, Listing, seconds};
+use super::listing::seconds;
 use super::repaired::{Broken, Fate, Repaired, StateFile};
 use super::state::{CheckpointState, STATE_FILE};
-use super::valid::{here, name_in, newest_run, open_whole, run_of_entries};
-use crate::error::{Error, ErrorKind, Result, Skipped};
+use super::valid::{newest_run, run_of_entries};
+use crate::error::{Error, ErrorKind, Result};
 use crate::io::{Durability, LocalDir, Storage, write_file};
-use crate::limits::Limits;
 
 /// Puts the directory of a run right, after a crash, a full disk, or a copy that broke off:
 /// - The state file lists checkpoints that are whole and in `directory` alone, the newest last, by relative paths.
@@ -221,177 +226,4 @@ fn delete(storage: &LocalDir, files: &[String]) -> Fate {
         }
     }
     Fate::Deleted
-}
-
-/// The state file as it was.
-struct OldState {
-    /// With the paths as they stand there.
-    state: Option<CheckpointState>,
-    fault: Option<Error>,
-}
-
-impl OldState {
-    fn read(directory: &Path) -> Self {
-        let path = directory.join(STATE_FILE);
-        let (state, fault) = match fs::read(&path) {
-            Ok(bytes) => match CheckpointState::parse(&bytes, &path) {
-                Ok(state) => (Some(state), None),
-                Err(error) => (None, Some(error)),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, None),
-            Err(error) => (None, Some(Error::io("read", &path, error))),
-        };
-        OldState { state, fault }
-    }
-
-    /// What it lists, the newest last, each with its time.
-    fn entries(&self) -> Vec<(&Path, Option<f64>)> {
-        let Some(state) = &self.state else { return Vec::new() };
-        let times = state.all_model_checkpoint_timestamps.iter().copied().map(Some);
-        let paths = state.all_model_checkpoint_paths.iter().map(PathBuf::as_path);
-        let mut entries: Vec<_> = paths.zip(times.chain(std::iter::repeat(None))).collect();
-        let newest = state.model_checkpoint_path.as_path();
-        let time = entries
-            .iter()
-            .rev()
-            .find(|(path, _)| *path == newest)
-            .and_then(|(_, time)| *time);
-        entries.retain(|(path, _)| *path != newest);
-        entries.push((newest, time));
-        entries
-    }
-}
-
-/// All checkpoints of the directory, read.
-struct LookedAt {
-    directory: PathBuf,
-    whole: Vec<Found>,
-    broken: Vec<(Found, Error)>,
-}
-
-impl LookedAt {
-    fn new(directory: &Path, check: Check) -> Result<Self> {
-        let listing = Listing::of(directory)?;
-        let (mut whole, mut broken) = (Vec::new(), Vec::new());
-        for found in listing.checkpoints {
-            match open_whole(&directory.join(&found.name), check, &Limits::default()) {
-                Ok(_) => whole.push(found),
-                Err(error) => broken.push((found, error)),
-            }
-        }
-        let orphans = listing.orphans.into_iter().map(|found| {
-            let error = Error::NoCheckpoint {
-                path: directory.join(&found.name),
-                reason: "data files without an index".to_owned(),
-                candidates: Vec::new(),
-            };
-            (found, error)
-        });
-        broken.extend(orphans);
-        Ok(LookedAt {
-            directory: directory.to_owned(),
-            whole,
-            broken,
-        })
-    }
-
-    /// Those with an index.
-    fn all(&self) -> Vec<Found> {
-        let broken = self
-            .broken
-            .iter()
-            .filter(|(_, error)| error.kind() != ErrorKind::NotFound);
-        self.whole
-            .iter()
-            .chain(broken.map(|(found, _)| found))
-            .cloned()
-            .collect()
-    }
-
-    fn basenames(&self) -> Vec<String> {
-        self.all().iter().map(|found| found.basename().to_owned()).collect()
-    }
-
-    /// What the state file should say, if anything; and what it says and should not, with the reasons.
-    fn new_state(&self, old: &OldState, run: &Run) -> (Option<CheckpointState>, Vec<Skipped>) {
-        let whole: HashMap<&str, &Found> = self.whole.iter().map(|found| (found.name.as_str(), found)).collect();
-        let mut dropped = Vec::new();
-        let mut listed: Vec<(&Found, Option<f64>)> = Vec::new();
-        for (path, time) in old.entries() {
-            let prefix = here(&self.directory, &self.directory.join(path));
-            let name = name_in(&self.directory, &prefix);
-            match name.and_then(|name| whole.get(name)) {
-                Some(found) if run.alone && !run.has(found) => dropped.push(skipped(path, "it is another run's")),
-                // Two entries may mean one checkpoint; the later one counts.
-                Some(found) => {
-                    listed.retain(|(there, _)| there.name != found.name);
-                    listed.push((found, time));
-                }
-                None => dropped.push(skipped(path, self.why_not(name))),
-            }
-        }
-        let newest = listed
-            .iter()
-            .rposition(|(found, _)| run.has(found))
-            .map(|at| listed.remove(at));
-        let mut mine: Vec<&Found> = self.whole.iter().filter(|found| run.has(found)).collect();
-        mine.sort_by(|a, b| a.by_age(b));
-        match (&newest, &old.state) {
-            (Some((newest, _)), _) => mine.retain(|found| found.step() > newest.step() && found.time >= newest.time),
-            (None, Some(_)) => drop(mine.drain(..mine.len().saturating_sub(1))),
-            (None, None) => {}
-        }
-        // The newest is never that of another run.
-        let mine = newest.into_iter().chain(mine.into_iter().map(|found| (found, None)));
-        let others = listed.len();
-        listed.extend(mine);
-        let state = (listed.len() > others).then(|| state_of(&listed, old.state.as_ref()));
-        (state, dropped)
-    }
-
-    fn why_not(&self, name: Option<&str>) -> &'static str {
-        match name {
-            None => "it is not in this directory",
-            Some(name) if self.broken.iter().any(|(found, _)| found.name == name) => "it is not whole",
-            Some(_) => "its files are gone",
-        }
-    }
-}
-
-/// The run whose checkpoints are meant.
-struct Run {
-    basename: String,
-    /// Whether those of other runs, which a state file may list because two savers share it, are to go.
-    alone: bool,
-}
-
-impl Run {
-    fn has(&self, found: &Found) -> bool {
-        found.basename() == self.basename
-    }
-}
-
-fn skipped(path: &Path, reason: &str) -> Skipped {
-    let error = Error::NoCheckpoint {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-        candidates: Vec::new(),
-    };
-    Skipped {
-        path: path.to_owned(),
-        error,
-    }
-}
-
-/// A state file that lists these; with times if the old one has any.
-fn state_of(listed: &[(&Found, Option<f64>)], old: Option<&CheckpointState>) -> CheckpointState {
-    let mut state = CheckpointState::new(listed.iter().map(|(found, _)| PathBuf::from(&found.name)).collect());
-    if let Some(old) = old {
-        state.last_preserved_timestamp = old.last_preserved_timestamp;
-        if !old.all_model_checkpoint_timestamps.is_empty() {
-            let times = listed.iter().map(|(found, time)| time.unwrap_or(found.time));
-            state.all_model_checkpoint_timestamps = times.collect();
-        }
-    }
-    state
 }
