@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use tfckpt::{Broken, Fate, Repair, Repaired, Skipped, StateFile};
+use tfckpt::{Broken, Fate, Kept, Repair, Repaired, Skipped, StateFile};
 
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -78,6 +78,8 @@ struct Document {
     /// The checkpoints that the state file lists, the newest last.
     listed: Vec<String>,
     dropped: Vec<Dropped>,
+    /// Whole ones that the history keeps for reasons of their own: pins, and the best.
+    kept: Vec<KeptCheckpoint>,
     broken: Vec<BrokenCheckpoint>,
     leftovers: Vec<String>,
 }
@@ -89,12 +91,19 @@ struct Dropped {
 }
 
 #[derive(Debug, Serialize)]
+struct KeptCheckpoint {
+    name: String,
+    /// In words.
+    reasons: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
 struct BrokenCheckpoint {
     prefix: String,
     files: Vec<String>,
     bytes: u64,
     error: String,
-    /// `left`, `new`, `linked`, `not_sure`, `deleted` or `failed`.
+    /// `left`, `new`, `linked`, `pinned`, `not_sure`, `deleted` or `failed`.
     fate: &'static str,
 }
 
@@ -115,6 +124,7 @@ impl Document {
             state_file_error: report.state_error.as_ref().map(ToString::to_string),
             listed: listed.iter().map(|path| path.display().to_string()).collect(),
             dropped: report.dropped.iter().map(Dropped::of).collect(),
+            kept: report.kept.iter().map(KeptCheckpoint::of).collect(),
             broken: report.broken.iter().map(BrokenCheckpoint::of).collect(),
             leftovers: report.leftovers.clone(),
         }
@@ -133,6 +143,15 @@ impl Dropped {
     }
 }
 
+impl KeptCheckpoint {
+    fn of(kept: &Kept) -> Self {
+        KeptCheckpoint {
+            name: kept.name.clone(),
+            reasons: kept.in_words().collect(),
+        }
+    }
+}
+
 impl BrokenCheckpoint {
     fn of(broken: &Broken) -> Self {
         BrokenCheckpoint {
@@ -147,6 +166,7 @@ impl BrokenCheckpoint {
                 Fate::Left => "left",
                 Fate::New => "new",
                 Fate::Linked => "linked",
+                Fate::Pinned => "pinned",
                 Fate::Deleted => "deleted",
                 Fate::Failed(_) => "failed",
                 _ => "not_sure",

@@ -133,6 +133,8 @@ fn repair_says_what_it_did_and_a_dry_run_what_it_would() {
 fn repair_prints_the_golden_json_document() {
     let dir = run();
     damage(&dir, 3);
+    let pinned = r#"{"checkpoints": [{"name": "model.ckpt-2", "global_step": 2, "pinned": true}]}"#;
+    fs::write(dir.path().join("checkpoint.history.json"), pinned).unwrap();
     let document = tfckpt(&["repair", path(&dir), "--json", "--delete-broken"]).exits(0);
     assert_eq!(document.stdout.lines().count(), 1);
     let mut document = document.json();
@@ -152,6 +154,7 @@ fn repair_prints_the_golden_json_document() {
             "state_file_error": null,
             "listed": ["model.ckpt-2"],
             "dropped": [{"path": "model.ckpt-3", "error": "it is not whole"}],
+            "kept": [{"name": "model.ckpt-2", "reasons": ["pinned"]}],
             "broken": [{
                 "prefix": in_dir(&dir, "model.ckpt-3"),
                 "files": files,

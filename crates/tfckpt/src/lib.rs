@@ -94,7 +94,7 @@ pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, Var
 pub use checkpoint::Tracing;
 pub use checkpoint::{
     BackgroundSaver, Best, Broken, Check, Checkpoint, CheckpointManager, CheckpointState, CheckpointsIterator, Clock,
-    Dropped, Fate, GLOBAL_STEP, Goal, History, Reason, Record, Repair, Repaired, Retention, SaveAt, Saved, Saver,
+    Dropped, Fate, GLOBAL_STEP, Goal, History, Kept, Reason, Record, Repair, Repaired, Retention, SaveAt, Saved, Saver,
     StateFile, Submitted, SystemClock, Valid, ValidSearch, Verdict, WhenBusy, checkpoint_state, checkpoints_iterator,
     latest_checkpoint, latest_valid, merge_checkpoints, repair, wait_for_new_checkpoint,
 };

@@ -37,7 +37,7 @@ pub use merge::merge_checkpoints;
 pub use open::Checkpoint;
 pub use policy::{Dropped, Goal, Reason, Record, Retention, Verdict};
 pub use repair::{Repair, repair};
-pub use repaired::{Broken, Fate, Repaired, StateFile};
+pub use repaired::{Broken, Fate, Kept, Repaired, StateFile};
 pub use saver::{Saved, Saver};
 pub use state::{CheckpointState, checkpoint_state, latest_checkpoint};
 pub use valid::{Valid, ValidSearch, latest_valid};

@@ -1,5 +1,6 @@
 //! Putting a directory of checkpoints right.
 
+mod known;
 mod looked_at;
 mod new_state;
 mod old_state;
@@ -8,6 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use self::known::Known;
 use self::looked_at::LookedAt;
 use self::new_state::Run;
 use self::old_state::OldState;
@@ -24,7 +26,10 @@ use crate::io::{Durability, LocalDir, Storage, write_file};
 /// - The state file lists checkpoints that are whole and in `directory` alone, the newest last, by relative paths.
 ///   Timestamps of the ones that were listed before stay. What was committed after the newest of them, and never
 ///   acknowledged, is added. Older ones that were not listed are not: they may have been kept on purpose, and savers
-///   remove what is listed. Without a state file that can be read, all that are whole are listed.
+///   remove what is listed. Without a state file that can be read, all that are whole are listed, but for those that the
+///   history keeps for reasons of their own: that are pinned, were set aside, or are the best by a metric. Only the
+///   newest, in the order of their saves, is listed even so.
+/// - The history is not changed, so that no pin, no metric and no best value is lost; the report says what it keeps.
 /// - What dead writers left is removed. (TensorFlow's `.tempstate` files are not: nobody can tell whether their writer
 ///   lives.)
 /// - Checkpoints that are not whole, and data files without an index, are reported, and left where they are.
@@ -90,7 +95,7 @@ impl Repair {
 
     /// Whether checkpoints of the V2 format that are damaged, and data files of a run of this directory that have no
     /// index, are deleted. Never deleted are those that could not be read for other reasons, as a limit, those with a
-    /// file that is a symbolic link, and those of which a file changed in the last minute. Default: false.
+    /// file that is a symbolic link, those of which a file changed in the last minute, and pinned ones. Default: false.
     #[must_use]
     pub fn delete_broken(mut self, delete: bool) -> Self {
         self.delete_broken = delete;
@@ -149,15 +154,17 @@ impl Repair {
             basename: basename.unwrap_or_default(),
             alone: self.basename.is_some(),
         };
-        let (new, dropped) = looked_at.new_state(&old, &run);
+        let known = Known::of(&storage, STATE_FILE, &run.basename, &looked_at);
+        let (new, dropped) = looked_at.new_state(&old, &run, &known);
         let state = self.write_state(&storage, old.state, new)?;
-        let broken = self.broken(&storage, looked_at);
+        let broken = self.broken(&storage, looked_at, &known);
         Ok(Repaired {
             directory: self.directory.clone(),
             dry_run: self.dry_run,
             state,
             state_error: old.fault,
             dropped,
+            kept: known.kept(),
             broken,
             leftovers,
         })
@@ -191,7 +198,7 @@ impl Repair {
     }
 
     /// What is to be told of those that are not whole. The state file names none of them any more.
-    fn broken(&self, storage: &LocalDir, looked_at: LookedAt) -> Vec<Broken> {
+    fn broken(&self, storage: &LocalDir, looked_at: LookedAt, known: &Known) -> Vec<Broken> {
         let runs: Vec<String> = looked_at.basenames();
         let now = seconds(SystemTime::now());
         let broken = looked_at.broken.into_iter().map(|(found, error)| {
@@ -201,6 +208,7 @@ impl Repair {
             let fate = match () {
                 () if !damaged && !orphaned => Fate::NotSure,
                 () if found.linked => Fate::Linked,
+                () if known.is_pinned(&found.name) => Fate::Pinned,
                 () if now - found.changed < SETTLED => Fate::New,
                 () if !self.delete_broken => Fate::Left,
                 () if self.dry_run => Fate::Deleted,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::known::Known;
 use super::looked_at::LookedAt;
 use super::old_state::OldState;
 use crate::checkpoint::listing::Found;
@@ -25,7 +26,12 @@ impl Run {
 
 impl LookedAt {
     /// What the state file should say, if anything; and what it says and should not, with the reasons.
-    pub(super) fn new_state(&self, old: &OldState, run: &Run) -> (Option<CheckpointState>, Vec<Skipped>) {
+    pub(super) fn new_state(
+        &self,
+        old: &OldState,
+        run: &Run,
+        known: &Known,
+    ) -> (Option<CheckpointState>, Vec<Skipped>) {
         let whole: HashMap<&str, &Found> = self.whole.iter().map(|found| (found.name.as_str(), found)).collect();
         let mut dropped = Vec::new();
         let mut listed: Vec<(&Found, Option<f64>)> = Vec::new();
@@ -47,12 +53,19 @@ impl LookedAt {
             .rposition(|(found, _)| run.has(found))
             .map(|at| listed.remove(at));
         let mut mine: Vec<&Found> = self.whole.iter().filter(|found| run.has(found)).collect();
-        mine.sort_by(|a, b| a.by_age(b));
+        mine.sort_by(|a, b| known.by_age(a, b));
         match (&newest, &old.state) {
-            (Some((newest, _)), _) => mine.retain(|found| found.step() > newest.step() && found.time >= newest.time),
+            (Some((newest, _)), _) => mine.retain(|found| {
+                let later = found.step() > newest.step() && found.time >= newest.time;
+                later && !known.is_earlier(found, newest)
+            }),
             (None, Some(_)) => drop(mine.drain(..mine.len().saturating_sub(1))),
             (None, None) => {}
         }
+        // What is listed is removed one day, by TensorFlow too. The newest is listed in any case.
+        let last = mine.pop();
+        mine.retain(|found| !known.keeps(found));
+        mine.extend(last);
         // The newest is never that of another run.
         let mine = newest.into_iter().chain(mine.into_iter().map(|found| (found, None)));
         let others = listed.len();
