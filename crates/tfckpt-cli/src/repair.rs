@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Delete checkpoints that are damaged, and data files of a run that have no index
     #[arg(long)]
     delete_broken: bool,
+    /// The name of the state file, as the training gave it
+    #[arg(long, value_name = "NAME", default_value = "checkpoint")]
+    latest_filename: String,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -40,6 +43,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let repair = Repair::new(&args.directory)
+        .latest_filename(&args.latest_filename)
         .dry_run(args.dry_run)
         .delete_broken(args.delete_broken);
     let report = repair.run()?;

@@ -231,3 +231,32 @@ fn wait_waits_for_a_directory_that_is_not_there_yet() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, format!("{}\n", later.join("model.ckpt-3").display()));
 }
+
+#[test]
+fn a_state_file_of_another_name_is_taken_when_it_is_named() {
+    let dir = run();
+    fs::rename(dir.path().join("checkpoint"), dir.path().join("other")).unwrap();
+    let newest = format!("{}\n", in_dir(&dir, "model.ckpt-3"));
+    let named = |args: &[&str]| tfckpt(&[args, &["--latest-filename", "other"]].concat());
+    for args in [
+        &["latest", path(&dir)][..],
+        &["latest", path(&dir), "--valid"],
+        &["wait", path(&dir), "--timeout", "0"],
+    ] {
+        assert_eq!(named(args).exits(0).stdout, newest, "{args:?}");
+    }
+    tfckpt(&["latest", path(&dir)]).exits(3).says(&["no file `checkpoint`"]);
+    tfckpt(&["wait", path(&dir), "--timeout", "0"]).exits(3);
+    let repaired = named(&["repair", path(&dir)]).exits(0);
+    assert!(repaired.stdout.contains("the state file is right"), "{repaired:?}");
+    assert!(!dir.path().join("checkpoint").exists());
+    for command in ["latest", "repair", "wait"] {
+        tfckpt(&[command, path(&dir), "--latest-filename", "../other"])
+            .exits(2)
+            .says(&["path components"]);
+    }
+    fs::remove_file(dir.path().join("model.ckpt-3.index")).unwrap();
+    named(&["latest", path(&dir)])
+        .exits(3)
+        .says(&["its file `other` names"]);
+}

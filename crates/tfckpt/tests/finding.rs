@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use support::{DAMAGES, copy_dir, fixture, names, save, set_age, steps};
-use tfckpt::{Check, Error, ErrorKind, Saver, Valid, ValidSearch, latest_checkpoint, latest_valid};
+use tfckpt::{Check, CheckpointState, Error, ErrorKind, Saver, Valid, ValidSearch, latest_checkpoint, latest_valid};
 
 /// What is found: the name of the checkpoint, and the names of what was skipped.
 fn found(dir: &Path) -> (String, Vec<String>) {
@@ -351,4 +351,29 @@ fn one_of_a_thousand_checkpoints_is_found() {
     let (name, skipped) = found(dir.path());
     assert_eq!((name.as_str(), skipped.len()), ("model.ckpt-600", 400));
     assert_eq!(steps(dir.path()).len(), 1000);
+}
+
+#[test]
+fn a_state_file_of_another_name_is_asked_when_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), 1..=2);
+    let mut other = Saver::new(dir.path()).basename("other").latest_filename("other_state");
+    support::save_with(&mut other, 900);
+    support::save_with(&mut other, 901);
+    let of = |name: &str| ValidSearch::new(dir.path()).latest_filename(name).latest_valid();
+    assert_eq!(name(&of("other_state").unwrap().unwrap()), "other-901");
+    assert_eq!(name(&of("checkpoint").unwrap().unwrap()), "model.ckpt-2");
+    support::flip(&dir.path().join("other-901"));
+    assert_eq!(name(&of("other_state").unwrap().unwrap()), "other-900");
+    fs::write(dir.path().join("other_state"), "garbage").unwrap();
+    let skipped = of("other_state").unwrap().unwrap().skipped;
+    assert_eq!(skipped[0].path, dir.path().join("other_state"));
+    for wrong in ["../other_state", "a/b", "", ".."] {
+        assert!(matches!(of(wrong), Err(Error::InvalidArgument { .. })), "{wrong}");
+        let state = CheckpointState::of(dir.path(), wrong);
+        assert!(matches!(state, Err(Error::InvalidArgument { .. })), "{wrong}");
+    }
+    let state = CheckpointState::of(dir.path(), "checkpoint").unwrap().unwrap();
+    assert_eq!(state.latest_checkpoint(), latest_checkpoint(dir.path()).unwrap());
+    assert!(CheckpointState::of(dir.path(), "third").unwrap().is_none());
 }

@@ -540,3 +540,32 @@ fn in_a_run_that_went_back_the_newest_is_the_one_that_was_saved_last() {
     repair(dir.path()).unwrap();
     assert_eq!(listed(dir.path()), [4, 5, 6]);
 }
+
+#[test]
+fn a_state_file_of_another_name_is_repaired_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), 1..=2);
+    let before = fs::read(dir.path().join("checkpoint")).unwrap();
+    let other = || Saver::new(dir.path()).basename("other").latest_filename("other_state");
+    let mut saver = other();
+    (7..=9).for_each(|step| save_with(&mut saver, step));
+    saver.pin(7).unwrap();
+    let of_other = Repair::new(dir.path()).latest_filename("other_state");
+    assert!(matches!(of_other.run(), Err(Error::Locked { .. })), "while it goes on");
+    assert!(repair(dir.path()).unwrap().is_sound(), "that one has another lock");
+    drop(saver);
+    support::flip(&dir.path().join("other-9"));
+    fs::remove_file(dir.path().join("other_state")).unwrap();
+    let report = of_other.basename("other").run().unwrap();
+    assert_eq!(
+        report.state,
+        StateFile::Written {
+            listed: vec!["other-8".into()]
+        }
+    );
+    assert_eq!(report.kept[0].name, "other-7");
+    assert_eq!(fs::read(dir.path().join("checkpoint")).unwrap(), before);
+    assert_eq!(other().latest().unwrap().unwrap().global_step().unwrap(), Some(8));
+    let wrong = Repair::new(dir.path()).latest_filename("../checkpoint").run();
+    assert!(matches!(wrong, Err(Error::InvalidArgument { .. })));
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::open::with_suffix;
 use super::retention::{REPLACED, remove_checkpoint, remove_file, step_of};
-use super::state::{CheckpointState, STATE_FILE};
+use super::state::{CheckpointState, STATE_FILE, check_state_file};
 use crate::bundle::{index_name, parse_shard_name, shard_name};
 use crate::error::{Error, Result};
 use crate::io::{Durability, LocalDir, Lock, Storage, write_file};
@@ -84,12 +84,7 @@ impl Directory {
                 self.basename
             )));
         }
-        if !plain(&self.state_file) {
-            return Err(Error::invalid(format!(
-                "`{}` cannot be the name of a state file: it must not contain path components",
-                self.state_file
-            )));
-        }
+        check_state_file(&self.state_file)?;
         if self.basename == self.state_file {
             return Err(Error::invalid(format!(
                 "checkpoints named `{}` would collide with the state file of that name: give one of them another name",

@@ -17,10 +17,10 @@ use super::check::Check;
 use super::directory::Directory;
 use super::listing::seconds;
 use super::repaired::{Broken, Fate, Repaired, StateFile};
-use super::state::{CheckpointState, STATE_FILE};
+use super::state::{CheckpointState, STATE_FILE, check_state_file};
 use super::valid::{newest_run, run_of_entries};
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::{Durability, LocalDir, Storage, write_file};
+use crate::io::{Durability, LocalDir, Lock, Storage, write_file};
 
 /// Puts the directory of a run right, after a crash, a full disk, or a copy that broke off:
 /// - The state file lists checkpoints that are whole and in `directory` alone, the newest last, by relative paths.
@@ -68,6 +68,7 @@ pub struct Repair {
     delete_broken: bool,
     check: Check,
     basename: Option<String>,
+    state_file: String,
 }
 
 /// A checkpoint younger than this may be one that is still being written, by a program that takes no lock, as TensorFlow
@@ -83,6 +84,7 @@ impl Repair {
             delete_broken: false,
             check: Check::default(),
             basename: None,
+            state_file: STATE_FILE.to_owned(),
         }
     }
 
@@ -117,11 +119,20 @@ impl Repair {
         self
     }
 
+    /// The name of the state file, that of [`Saver::latest_filename`](crate::Saver::latest_filename), whose savers are
+    /// kept out. Default: `checkpoint`.
+    #[must_use]
+    pub fn latest_filename(mut self, name: impl Into<String>) -> Self {
+        self.state_file = name.into();
+        self
+    }
+
     /// Does it.
     ///
     /// # Errors
-    /// As [`repair`].
+    /// As [`repair`], and [`Error::InvalidArgument`] for a name of the state file that cannot be.
     pub fn run(&self) -> Result<Repaired> {
+        check_state_file(&self.state_file)?;
         if !self.directory.is_dir() && !self.directory.as_os_str().is_empty() {
             return Err(Error::NoCheckpoint {
                 path: self.directory.clone(),
@@ -132,14 +143,14 @@ impl Repair {
         let storage = LocalDir::new(&self.directory);
         let _lock = match self.dry_run {
             true => None,
-            false => Directory::local(self.directory.clone(), "").take_lock()?,
+            false => self.lock()?,
         };
         let leftovers = match self.dry_run {
             true => Vec::new(),
             // What cannot be cleaned up is in nobody's way.
             false => storage.remove_leftovers().unwrap_or_default(),
         };
-        let old = OldState::read(&self.directory);
+        let old = OldState::read(&self.directory, &self.state_file);
         let looked_at = LookedAt::new(&self.directory, self.check)?;
         let entries = old.entries();
         let entries: Vec<PathBuf> = entries
@@ -154,7 +165,7 @@ impl Repair {
             basename: basename.unwrap_or_default(),
             alone: self.basename.is_some(),
         };
-        let known = Known::of(&storage, STATE_FILE, &run.basename, &looked_at);
+        let known = Known::of(&storage, &self.state_file, &run.basename, &looked_at);
         let (new, dropped) = looked_at.new_state(&old, &run, &known);
         let state = self.write_state(&storage, old.state, new)?;
         let broken = self.broken(&storage, looked_at, &known);
@@ -170,6 +181,13 @@ impl Repair {
         })
     }
 
+    /// Keeps out those who save with the same state file.
+    fn lock(&self) -> Result<Option<Box<dyn Lock>>> {
+        let mut directory = Directory::local(self.directory.clone(), "");
+        directory.state_file.clone_from(&self.state_file);
+        directory.take_lock()
+    }
+
     fn write_state(
         &self,
         storage: &LocalDir,
@@ -177,7 +195,7 @@ impl Repair {
         new: Option<CheckpointState>,
     ) -> Result<StateFile> {
         let Some(new) = new else {
-            let there = fs::symlink_metadata(storage.path(STATE_FILE)).is_ok();
+            let there = fs::symlink_metadata(storage.path(&self.state_file)).is_ok();
             return Ok(if there {
                 StateFile::NothingToList
             } else {
@@ -189,9 +207,9 @@ impl Repair {
             return Ok(StateFile::Right { listed });
         }
         if !self.dry_run {
-            let fails = |error| Error::io("write", storage.path(STATE_FILE), error);
+            let fails = |error| Error::io("write", storage.path(&self.state_file), error);
             let text = new.to_text()?;
-            write_file(storage, STATE_FILE, text.as_bytes(), Durability::Synced).map_err(fails)?;
+            write_file(storage, &self.state_file, text.as_bytes(), Durability::Synced).map_err(fails)?;
             storage.sync().map_err(fails)?;
         }
         Ok(StateFile::Written { listed })

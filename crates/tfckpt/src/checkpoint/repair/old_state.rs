@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::state::{CheckpointState, STATE_FILE};
+use crate::checkpoint::state::CheckpointState;
 use crate::error::Error;
 
 /// The state file as it was.
@@ -14,8 +14,8 @@ pub(super) struct OldState {
 }
 
 impl OldState {
-    pub(super) fn read(directory: &Path) -> Self {
-        let path = directory.join(STATE_FILE);
+    pub(super) fn read(directory: &Path, state_file: &str) -> Self {
+        let path = directory.join(state_file);
         let (state, fault) = match fs::read(&path) {
             Ok(bytes) => match CheckpointState::parse(&bytes, &path) {
                 Ok(state) => (Some(state), None),
