@@ -11,8 +11,8 @@ use crate::text::printable;
 /// Print the prefix of the latest checkpoint of a directory
 ///
 /// Answers as tf.train.latest_checkpoint does: what the file `checkpoint` of the directory names, if it is there. With
-/// --valid, the newest of which every byte is right, also if that file is out of date, damaged or gone; what was passed
-/// over is told on stderr.
+/// --valid, the newest of which every byte is right, also if that file is out of date, damaged or gone, or names the
+/// original of a copied directory; what was passed over is told on stderr.
 #[derive(Debug, clap::Args)]
 #[command(
     help_template = crate::HELP,

@@ -337,7 +337,8 @@ impl Saver {
 
     /// The newest checkpoint of the directory, open; `None` if nothing was ever saved there. This is how a run
     /// decides between going on and starting. Without a state file it is the one of the highest step under the base name:
-    /// a run whose state file was lost goes on, where TensorFlow's starts again.
+    /// a run whose state file was lost goes on, where TensorFlow's starts again. In a copy of a directory with absolute
+    /// paths it is the copy's, as for [`Checkpoint::open`].
     ///
     /// # Errors
     /// [`Error::StateFile`], or [`Error::NoCheckpoint`] if the state file names files that are gone: starting again

@@ -42,10 +42,19 @@ pub fn checkpoint_state(directory: impl AsRef<Path>) -> Result<Option<Checkpoint
 /// The prefix of the newest checkpoint of `directory`, as `tf.train.latest_checkpoint` answers: the one that the
 /// state file names, if its files are there, and `None` otherwise. It does not search the directory.
 ///
+/// In a copy of a directory whose state file has absolute paths, that is the checkpoint of the original.
+/// [`Checkpoint::open`](crate::Checkpoint::open), [`latest_valid`](crate::latest_valid), savers and managers take the one
+/// of that name in the copy.
+///
 /// # Errors
 /// As [`checkpoint_state`].
 pub fn latest_checkpoint(directory: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     Ok(checkpoint_state(directory)?.and_then(|state| state.latest_checkpoint()))
+}
+
+/// Whether a path of the state file of `directory`, joined with it, was relative: in front of it, there is the directory.
+pub(super) fn was_relative(path: &Path, directory: &Path) -> bool {
+    path.is_relative() || (directory.is_absolute() && path.starts_with(directory))
 }
 
 /// Whether a state file can have this name.

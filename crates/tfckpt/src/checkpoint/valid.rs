@@ -7,7 +7,7 @@ use super::Checkpoint;
 use super::check::Check;
 use super::listing::{Found, Listing, split_step};
 use super::open::{checkpoint_exists, open_prefix};
-use super::state::{CheckpointState, STATE_FILE, check_state_file};
+use super::state::{CheckpointState, STATE_FILE, check_state_file, was_relative};
 use crate::error::{Error, Result, Skipped};
 use crate::io::check_name;
 use crate::limits::Limits;
@@ -229,9 +229,7 @@ pub(super) fn here(directory: &Path, entry: &Path) -> PathBuf {
     };
     let moved = directory.join(name);
     let said = || checkpoint_exists(entry);
-    // In front of a relative entry, there is the directory.
-    let relative = entry.is_relative() || (directory.is_absolute() && entry.starts_with(directory));
-    match moved != entry && !(relative && said()) && checkpoint_exists(&moved) {
+    match moved != entry && !(was_relative(entry, directory) && said()) && checkpoint_exists(&moved) {
         true => moved,
         false => entry.to_owned(),
     }
