@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tfckpt::{Check, Checkpoint, Error, Skipped, ValidSearch, checkpoint_state, latest_checkpoint};
+use tfckpt::{Check, Checkpoint, CheckpointState, Error, Skipped, ValidSearch};
 
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -11,8 +11,8 @@ use crate::text::printable;
 /// Print the prefix of the latest checkpoint of a directory
 ///
 /// Answers as tf.train.latest_checkpoint does: what the file `checkpoint` of the directory names, if it is there. With
-/// --valid, the newest of which every byte is right, also if that file is out of date, damaged or gone; what was passed
-/// over is told on stderr.
+/// --valid, the newest of which every byte is right, also if that file is out of date, damaged or gone, or names the
+/// original of a copied directory; what was passed over is told on stderr.
 #[derive(Debug, clap::Args)]
 #[command(
     help_template = crate::HELP,
@@ -32,12 +32,15 @@ pub(crate) struct Args {
     /// With --valid, check the index and the lengths of the data files alone
     #[arg(long, requires = "valid")]
     quick: bool,
+    /// The name of the state file, as the training gave it
+    #[arg(long, value_name = "NAME", default_value = "checkpoint")]
+    latest_filename: String,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let latest = match args.valid {
         true => valid(args)?,
-        false => latest_checkpoint(&args.directory)?,
+        false => state(args)?.and_then(|state| state.latest_checkpoint()),
     };
     match latest {
         Some(prefix) => output::print_path(&prefix),
@@ -48,7 +51,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 /// The newest that is whole.
 fn valid(args: &Args) -> Result<Option<PathBuf>, Failure> {
     let check = if args.quick { Check::Lengths } else { Check::Bytes };
-    match ValidSearch::new(&args.directory).check(check).latest_valid() {
+    let search = ValidSearch::new(&args.directory).latest_filename(&args.latest_filename);
+    match search.check(check).latest_valid() {
         Ok(valid) => Ok(valid.map(|valid| {
             tell(&valid.skipped);
             valid.checkpoint.prefix()
@@ -67,6 +71,10 @@ fn valid(args: &Args) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
+fn state(args: &Args) -> Result<Option<CheckpointState>, Failure> {
+    Ok(CheckpointState::of(&args.directory, &args.latest_filename)?)
+}
+
 /// Tells what was passed over, all of it.
 fn tell(skipped: &[Skipped]) {
     for skipped in skipped {
@@ -82,15 +90,18 @@ fn why_none(args: &Args) -> Result<String, Failure> {
     if args.valid {
         return Ok(format!("no checkpoint in `{directory}`: nothing was ever saved there"));
     }
-    let Some(state) = checkpoint_state(&args.directory)? else {
+    let file = printable(&args.latest_filename);
+    let Some(state) = state(args)? else {
         return Ok(format!(
-            "no checkpoint in `{directory}`: it has no file `checkpoint`, which names the latest one"
+            "no checkpoint in `{directory}`: it has no file `{file}`, which names the latest one"
         ));
     };
-    let named = state.model_checkpoint_path.display();
-    let mut why = format!("no checkpoint in `{directory}`: its file `checkpoint` names `{named}`, which is gone");
+    let latest = state.model_checkpoint_path;
+    let named = latest.display();
+    let mut why = format!("no checkpoint in `{directory}`: its file `{file}` names `{named}`, which is gone");
     // The usual reason: the state file holds absolute paths, and the directory was moved.
-    if let Ok(moved) = Checkpoint::open(&args.directory) {
+    let moved = latest.file_name().map(|name| args.directory.join(name));
+    if let Some(Ok(moved)) = moved.map(Checkpoint::open) {
         why += &format!("; did you mean `{}`?", moved.prefix().display());
     }
     Ok(why)

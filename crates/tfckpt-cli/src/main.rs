@@ -10,6 +10,7 @@ mod latest;
 mod ls;
 mod output;
 mod repair;
+mod retention;
 mod text;
 mod verify;
 mod wait;
@@ -34,6 +35,7 @@ use crate::failure::Exit;
   tfckpt verify run/model.ckpt-100           check every byte against its checksum
   tfckpt latest run --valid                  the newest checkpoint that is whole
   tfckpt repair run --dry-run                what a crash left, and what can be done about it
+  tfckpt retention run --max-to-keep 3       what would be kept, and why
   tfckpt convert run model.safetensors       from TensorFlow, and back by swapping the two
 
 A checkpoint is named by its prefix, the part that its files PREFIX.index and
@@ -54,6 +56,7 @@ enum Command {
     Latest(latest::Args),
     Verify(verify::Args),
     Repair(repair::Args),
+    Retention(retention::Args),
     Wait(wait::Args),
     Convert(convert::Args),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Latest(args) => latest::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Retention(args) => retention::run(&args),
         Command::Wait(args) => wait::run(&args),
         Command::Convert(args) => convert::run(&args),
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use tfckpt::{Broken, Fate, Repair, Repaired, Skipped, StateFile};
+use tfckpt::{Broken, Fate, Kept, Repair, Repaired, Skipped, StateFile};
 
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Delete checkpoints that are damaged, and data files of a run that have no index
     #[arg(long)]
     delete_broken: bool,
+    /// The name of the state file, as the training gave it
+    #[arg(long, value_name = "NAME", default_value = "checkpoint")]
+    latest_filename: String,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -40,6 +43,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let repair = Repair::new(&args.directory)
+        .latest_filename(&args.latest_filename)
         .dry_run(args.dry_run)
         .delete_broken(args.delete_broken);
     let report = repair.run()?;
@@ -78,6 +82,8 @@ struct Document {
     /// The checkpoints that the state file lists, the newest last.
     listed: Vec<String>,
     dropped: Vec<Dropped>,
+    /// Whole ones that the history keeps for reasons of their own: pins, and the best.
+    kept: Vec<KeptCheckpoint>,
     broken: Vec<BrokenCheckpoint>,
     leftovers: Vec<String>,
 }
@@ -89,12 +95,19 @@ struct Dropped {
 }
 
 #[derive(Debug, Serialize)]
+struct KeptCheckpoint {
+    name: String,
+    /// In words.
+    reasons: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
 struct BrokenCheckpoint {
     prefix: String,
     files: Vec<String>,
     bytes: u64,
     error: String,
-    /// `left`, `new`, `linked`, `not_sure`, `deleted` or `failed`.
+    /// `left`, `new`, `linked`, `pinned`, `not_sure`, `deleted` or `failed`.
     fate: &'static str,
 }
 
@@ -115,6 +128,7 @@ impl Document {
             state_file_error: report.state_error.as_ref().map(ToString::to_string),
             listed: listed.iter().map(|path| path.display().to_string()).collect(),
             dropped: report.dropped.iter().map(Dropped::of).collect(),
+            kept: report.kept.iter().map(KeptCheckpoint::of).collect(),
             broken: report.broken.iter().map(BrokenCheckpoint::of).collect(),
             leftovers: report.leftovers.clone(),
         }
@@ -133,6 +147,15 @@ impl Dropped {
     }
 }
 
+impl KeptCheckpoint {
+    fn of(kept: &Kept) -> Self {
+        KeptCheckpoint {
+            name: kept.name.clone(),
+            reasons: kept.in_words().collect(),
+        }
+    }
+}
+
 impl BrokenCheckpoint {
     fn of(broken: &Broken) -> Self {
         BrokenCheckpoint {
@@ -147,6 +170,7 @@ impl BrokenCheckpoint {
                 Fate::Left => "left",
                 Fate::New => "new",
                 Fate::Linked => "linked",
+                Fate::Pinned => "pinned",
                 Fate::Deleted => "deleted",
                 Fate::Failed(_) => "failed",
                 _ => "not_sure",

@@ -33,10 +33,15 @@ pub(crate) struct Args {
     /// How long to wait; exit with 3 then [default: without end]
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     timeout: Option<Duration>,
+    /// The name of the state file, as the training gave it
+    #[arg(long, value_name = "NAME", default_value = "checkpoint")]
+    latest_filename: String,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let mut checkpoints = checkpoints_iterator(&args.directory).timeout(args.timeout);
+    let mut checkpoints = checkpoints_iterator(&args.directory)
+        .latest_filename(&args.latest_filename)
+        .timeout(args.timeout);
     // A script has none in front of the first, and passes on an empty text.
     let after = args.after.as_deref().map(Path::new);
     if let Some(after) = after.filter(|after| !after.as_os_str().is_empty()) {

@@ -133,6 +133,8 @@ fn repair_says_what_it_did_and_a_dry_run_what_it_would() {
 fn repair_prints_the_golden_json_document() {
     let dir = run();
     damage(&dir, 3);
+    let pinned = r#"{"checkpoints": [{"name": "model.ckpt-2", "global_step": 2, "pinned": true}]}"#;
+    fs::write(dir.path().join("checkpoint.history.json"), pinned).unwrap();
     let document = tfckpt(&["repair", path(&dir), "--json", "--delete-broken"]).exits(0);
     assert_eq!(document.stdout.lines().count(), 1);
     let mut document = document.json();
@@ -152,6 +154,7 @@ fn repair_prints_the_golden_json_document() {
             "state_file_error": null,
             "listed": ["model.ckpt-2"],
             "dropped": [{"path": "model.ckpt-3", "error": "it is not whole"}],
+            "kept": [{"name": "model.ckpt-2", "reasons": ["pinned"]}],
             "broken": [{
                 "prefix": in_dir(&dir, "model.ckpt-3"),
                 "files": files,
@@ -227,4 +230,33 @@ fn wait_waits_for_a_directory_that_is_not_there_yet() {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, format!("{}\n", later.join("model.ckpt-3").display()));
+}
+
+#[test]
+fn a_state_file_of_another_name_is_taken_when_it_is_named() {
+    let dir = run();
+    fs::rename(dir.path().join("checkpoint"), dir.path().join("other")).unwrap();
+    let newest = format!("{}\n", in_dir(&dir, "model.ckpt-3"));
+    let named = |args: &[&str]| tfckpt(&[args, &["--latest-filename", "other"]].concat());
+    for args in [
+        &["latest", path(&dir)][..],
+        &["latest", path(&dir), "--valid"],
+        &["wait", path(&dir), "--timeout", "0"],
+    ] {
+        assert_eq!(named(args).exits(0).stdout, newest, "{args:?}");
+    }
+    tfckpt(&["latest", path(&dir)]).exits(3).says(&["no file `checkpoint`"]);
+    tfckpt(&["wait", path(&dir), "--timeout", "0"]).exits(3);
+    let repaired = named(&["repair", path(&dir)]).exits(0);
+    assert!(repaired.stdout.contains("the state file is right"), "{repaired:?}");
+    assert!(!dir.path().join("checkpoint").exists());
+    for command in ["latest", "repair", "wait"] {
+        tfckpt(&[command, path(&dir), "--latest-filename", "../other"])
+            .exits(2)
+            .says(&["path components"]);
+    }
+    fs::remove_file(dir.path().join("model.ckpt-3.index")).unwrap();
+    named(&["latest", path(&dir)])
+        .exits(3)
+        .says(&["its file `other` names"]);
 }

@@ -42,7 +42,7 @@
 //! - `notify` (default): whoever [waits](checkpoints_iterator) for a checkpoint is told of it by the file system, not by
 //!   the next look at the directory.
 //! - `tracing`: saves and restores as events of `tracing`.
-//! - `rng`: [`training::CheckpointRng`], a random number generator that a checkpoint holds the state of.
+//! - `rng`: `CheckpointRng` in [`training`], a random number generator that a checkpoint holds the state of.
 //! - `signals`: [`training::Stop`] listens for SIGTERM and SIGINT.
 //! - `regex`: `WarmStart` and `AssignmentMap::replace` in [`map`], which name variables by regular expressions.
 //! - `snap` (default): index blocks compressed with Snappy, which TensorFlow reads but has never written.
@@ -94,7 +94,7 @@ pub use bundle::{Bundle, BundleWriter, Endianness, Format, Reading, Strings, Var
 pub use checkpoint::Tracing;
 pub use checkpoint::{
     BackgroundSaver, Best, Broken, Check, Checkpoint, CheckpointManager, CheckpointState, CheckpointsIterator, Clock,
-    Dropped, Fate, GLOBAL_STEP, Goal, History, Reason, Record, Repair, Repaired, Retention, SaveAt, Saved, Saver,
+    Dropped, Fate, GLOBAL_STEP, Goal, History, Kept, Reason, Record, Repair, Repaired, Retention, SaveAt, Saved, Saver,
     StateFile, Submitted, SystemClock, Valid, ValidSearch, Verdict, WhenBusy, checkpoint_state, checkpoints_iterator,
     latest_checkpoint, latest_valid, merge_checkpoints, repair, wait_for_new_checkpoint,
 };

@@ -6,7 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use support::{DAMAGES, copy_dir, fixture, names, save, set_age, steps};
-use tfckpt::{Check, Error, ErrorKind, Saver, Valid, ValidSearch, latest_checkpoint, latest_valid};
+use tfckpt::{
+    Check, Checkpoint, CheckpointManager, CheckpointState, Error, ErrorKind, Saver, Valid, ValidSearch,
+    latest_checkpoint, latest_valid,
+};
 
 /// What is found: the name of the checkpoint, and the names of what was skipped.
 fn found(dir: &Path) -> (String, Vec<String>) {
@@ -167,11 +170,43 @@ fn a_directory_that_tensorflow_wrote_can_be_moved_copied_and_renamed_with_absolu
             "and never the original"
         );
         assert!(valid.skipped.is_empty());
+        let as_tensorflow = latest_checkpoint(&new).unwrap();
+        assert_eq!(as_tensorflow, copied.then(|| old.join("model.ckpt-3")));
+        assert_eq!(Checkpoint::open(&new).unwrap().prefix(), new.join("model.ckpt-3"));
+        let state = new.join("checkpoint");
+        assert_eq!(Checkpoint::open(state).unwrap().prefix(), new.join("model.ckpt-3"));
+        let mut manager = CheckpointManager::new(&new, 5);
+        assert_eq!(manager.latest_checkpoint().unwrap(), Some(new.join("model.ckpt-3")));
+        let saver = Saver::new(&new);
+        assert_eq!(saver.latest().unwrap().unwrap().prefix(), new.join("model.ckpt-3"));
+        let listed = [2, 3].map(|step| new.join(format!("model.ckpt-{step}")));
+        assert_eq!(saver.last_checkpoints().unwrap(), listed);
         support::flip(&new.join("model.ckpt-3"));
         let valid = latest_valid(&new).unwrap().unwrap();
         assert_eq!(valid.checkpoint.prefix(), new.join("model.ckpt-2"));
         assert_eq!(valid.skipped.len(), 1);
     }
+}
+
+#[test]
+fn a_training_that_goes_on_in_a_copy_leaves_the_original_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    let mut saver = Saver::new(&old).save_relative_paths(false).max_to_keep(2);
+    [1, 2].iter().for_each(|&step| support::save_with(&mut saver, step));
+    copy_dir(&old, &new);
+    let mut saver = Saver::new(&new).max_to_keep(2);
+    support::save_with(&mut saver, 3);
+    assert_eq!((steps(&old), steps(&new)), (vec![1, 2], vec![2, 3]));
+    let listed = [2, 3].map(|step| new.join(format!("model.ckpt-{step}")));
+    assert_eq!(saver.last_checkpoints().unwrap(), listed);
+    // What is not in the copy is that of the original.
+    drop(saver);
+    copy_dir(&old, &new);
+    fs::remove_file(new.join("model.ckpt-2.index")).unwrap();
+    let latest = Saver::new(&new).latest().unwrap().unwrap();
+    assert_eq!(latest.prefix(), old.join("model.ckpt-2"));
+    assert_eq!(Checkpoint::open(&new).unwrap().prefix(), old.join("model.ckpt-2"));
 }
 
 #[test]
@@ -181,7 +216,12 @@ fn relative_paths_that_lead_elsewhere_mean_what_they_say_as_long_as_it_is_there(
     save(&run, 1..=1);
     save(&elsewhere, 1..=2);
     write_state(&run, "../elsewhere/model.ckpt-2", &["model.ckpt-1"]);
-    let found = |run: &Path| latest_valid(run).unwrap().unwrap().checkpoint.prefix();
+    let found = |run: &Path| {
+        let valid = latest_valid(run).unwrap().unwrap().checkpoint.prefix();
+        assert_eq!(Checkpoint::open(run).unwrap().prefix(), valid);
+        assert_eq!(Saver::new(run).latest().unwrap().unwrap().prefix(), valid);
+        valid
+    };
     assert_eq!(found(&run), run.join("../elsewhere/model.ckpt-2"));
     write_state(&run, "../elsewhere/model.ckpt-1", &[]);
     assert_eq!(found(&run), run.join("../elsewhere/model.ckpt-1"));
@@ -351,4 +391,29 @@ fn one_of_a_thousand_checkpoints_is_found() {
     let (name, skipped) = found(dir.path());
     assert_eq!((name.as_str(), skipped.len()), ("model.ckpt-600", 400));
     assert_eq!(steps(dir.path()).len(), 1000);
+}
+
+#[test]
+fn a_state_file_of_another_name_is_asked_when_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), 1..=2);
+    let mut other = Saver::new(dir.path()).basename("other").latest_filename("other_state");
+    support::save_with(&mut other, 900);
+    support::save_with(&mut other, 901);
+    let of = |name: &str| ValidSearch::new(dir.path()).latest_filename(name).latest_valid();
+    assert_eq!(name(&of("other_state").unwrap().unwrap()), "other-901");
+    assert_eq!(name(&of("checkpoint").unwrap().unwrap()), "model.ckpt-2");
+    support::flip(&dir.path().join("other-901"));
+    assert_eq!(name(&of("other_state").unwrap().unwrap()), "other-900");
+    fs::write(dir.path().join("other_state"), "garbage").unwrap();
+    let skipped = of("other_state").unwrap().unwrap().skipped;
+    assert_eq!(skipped[0].path, dir.path().join("other_state"));
+    for wrong in ["../other_state", "a/b", "", ".."] {
+        assert!(matches!(of(wrong), Err(Error::InvalidArgument { .. })), "{wrong}");
+        let state = CheckpointState::of(dir.path(), wrong);
+        assert!(matches!(state, Err(Error::InvalidArgument { .. })), "{wrong}");
+    }
+    let state = CheckpointState::of(dir.path(), "checkpoint").unwrap().unwrap();
+    assert_eq!(state.latest_checkpoint(), latest_checkpoint(dir.path()).unwrap());
+    assert!(CheckpointState::of(dir.path(), "third").unwrap().is_none());
 }

@@ -5,8 +5,11 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{DAMAGES, copy_dir, fixture, names, save, set_age, settle, steps};
-use tfckpt::{Checkpoint, CheckpointState, Error, Fate, Repair, Saver, StateFile, latest_checkpoint, repair};
+use support::{DAMAGES, copy_dir, fixture, names, save, save_with, set_age, settle, steps};
+use tfckpt::{
+    Checkpoint, CheckpointState, Error, Fate, Goal, Repair, Retention, Saver, StateFile, Variable, latest_checkpoint,
+    repair,
+};
 
 fn state(dir: &Path) -> CheckpointState {
     let path = dir.join("checkpoint");
@@ -441,4 +444,128 @@ fn a_thousand_checkpoints_are_repaired() {
     assert_eq!(report.broken.len(), 100);
     assert_eq!(listed(dir.path()).len(), 900);
     assert_eq!(steps(dir.path()).len(), 900);
+}
+
+/// A saver with rules, and four measured checkpoints: the best, one that is pinned, and the two latest.
+fn save_measured(dir: &Path) {
+    let retention = Retention::default().latest(2).best("loss", Goal::Min, 1);
+    let mut saver = Saver::new(dir).retention(retention);
+    for (step, loss) in [(1, 0.1), (2, 0.9), (3, 0.5), (4, 0.6)] {
+        let values = [step as f32; 4];
+        let variables = [Variable::new("v", [2, 2], &values)];
+        saver.save_measured(variables, step, [("loss", loss)]).unwrap();
+        if step == 2 {
+            saver.pin(2).unwrap();
+        }
+    }
+    assert_eq!((steps(dir), listed(dir)), (vec![1, 2, 3, 4], vec![3, 4]));
+}
+
+#[test]
+fn no_pin_and_no_best_checkpoint_is_lost_to_a_repair() {
+    let dir = tempfile::tempdir().unwrap();
+    save_measured(dir.path());
+    let history = fs::read(dir.path().join("checkpoint.history.json")).unwrap();
+    fs::remove_file(dir.path().join("checkpoint")).unwrap();
+    let dry = Repair::new(dir.path()).dry_run(true).run().unwrap();
+    let told = "\nkept: `model.ckpt-1`: smallest loss (0.1)\nkept: `model.ckpt-2`: largest loss (0.9); pinned";
+    assert!(dry.to_string().contains(told), "{dry}");
+    assert!(!dir.path().join("checkpoint").exists());
+    let report = repair(dir.path()).unwrap();
+    assert!(report.to_string().contains(told), "{report}");
+    assert_eq!(report.kept.len(), 2);
+    // What is listed, TensorFlow removes one day.
+    assert_eq!(listed(dir.path()), [3, 4]);
+    assert_eq!(fs::read(dir.path().join("checkpoint.history.json")).unwrap(), history);
+
+    let mut saver = Saver::new(dir.path()).max_to_keep(1);
+    save_with(&mut saver, 5);
+    assert_eq!(steps(dir.path()), [2, 5], "the rules of this one keep what is pinned");
+    let best = saver.history().unwrap().best("loss", Goal::Min).unwrap();
+    assert_eq!((best.global_step, best.value), (1, 0.1));
+}
+
+#[test]
+fn the_newest_is_listed_also_if_it_is_pinned() {
+    let dir = tempfile::tempdir().unwrap();
+    save_measured(dir.path());
+    Saver::new(dir.path()).pin(4).unwrap();
+    fs::remove_file(dir.path().join("checkpoint")).unwrap();
+    repair(dir.path()).unwrap();
+    assert_eq!(listed(dir.path()), [3, 4]);
+}
+
+#[test]
+fn a_pinned_checkpoint_is_not_deleted_even_if_it_is_broken() {
+    let dir = tempfile::tempdir().unwrap();
+    save_measured(dir.path());
+    for step in [2, 3] {
+        support::flip(&dir.path().join(format!("model.ckpt-{step}")));
+    }
+    settle(dir.path());
+    let report = Repair::new(dir.path()).delete_broken(true).run().unwrap();
+    assert_eq!(steps(dir.path()), [1, 2, 4], "{report}");
+    assert!(
+        matches!(report.broken.as_slice(), [pinned, other]
+            if matches!(pinned.fate, Fate::Pinned) && matches!(other.fate, Fate::Deleted)),
+        "{report}"
+    );
+    assert!(report.to_string().contains("left there: it is pinned"), "{report}");
+    assert_eq!(listed(dir.path()), [4]);
+}
+
+#[test]
+fn in_a_run_that_went_back_the_newest_is_the_one_that_was_saved_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut saver = Saver::new(dir.path()).retention(Retention::default().latest(2));
+    save_with(&mut saver, 9);
+    saver.pin(9).unwrap();
+    (3..=5).for_each(|step| save_with(&mut saver, step));
+    drop(saver);
+    assert_eq!((steps(dir.path()), listed(dir.path())), (vec![4, 5, 9], vec![4, 5]));
+    // As a copy that does not keep times.
+    names(dir.path())
+        .iter()
+        .for_each(|name| set_age(&dir.path().join(name), 3600));
+    repair(dir.path()).unwrap();
+    assert_eq!(listed(dir.path()), [4, 5]);
+    fs::remove_file(dir.path().join("checkpoint")).unwrap();
+    repair(dir.path()).unwrap();
+    assert_eq!(listed(dir.path()), [4, 5]);
+    // A killed save left another one, and no word of it.
+    let history = fs::read(dir.path().join("checkpoint.history.json")).unwrap();
+    save(dir.path(), 6..=6);
+    fs::write(dir.path().join("checkpoint.history.json"), history).unwrap();
+    fs::remove_file(dir.path().join("checkpoint")).unwrap();
+    repair(dir.path()).unwrap();
+    assert_eq!(listed(dir.path()), [4, 5, 6]);
+}
+
+#[test]
+fn a_state_file_of_another_name_is_repaired_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), 1..=2);
+    let before = fs::read(dir.path().join("checkpoint")).unwrap();
+    let other = || Saver::new(dir.path()).basename("other").latest_filename("other_state");
+    let mut saver = other();
+    (7..=9).for_each(|step| save_with(&mut saver, step));
+    saver.pin(7).unwrap();
+    let of_other = Repair::new(dir.path()).latest_filename("other_state");
+    assert!(matches!(of_other.run(), Err(Error::Locked { .. })), "while it goes on");
+    assert!(repair(dir.path()).unwrap().is_sound(), "that one has another lock");
+    drop(saver);
+    support::flip(&dir.path().join("other-9"));
+    fs::remove_file(dir.path().join("other_state")).unwrap();
+    let report = of_other.basename("other").run().unwrap();
+    assert_eq!(
+        report.state,
+        StateFile::Written {
+            listed: vec!["other-8".into()]
+        }
+    );
+    assert_eq!(report.kept[0].name, "other-7");
+    assert_eq!(fs::read(dir.path().join("checkpoint")).unwrap(), before);
+    assert_eq!(other().latest().unwrap().unwrap().global_step().unwrap(), Some(8));
+    let wrong = Repair::new(dir.path()).latest_filename("../checkpoint").run();
+    assert!(matches!(wrong, Err(Error::InvalidArgument { .. })));
 }

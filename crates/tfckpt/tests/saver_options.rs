@@ -351,6 +351,46 @@ fn replacing_a_checkpoint_never_leaves_the_directory_without_it() {
 }
 
 #[test]
+fn a_save_that_was_killed_while_it_replaced_another_does_not_take_its_place() {
+    let (dir, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    Saver::new(dir.path()).save([value(7)], 1).unwrap();
+    Saver::new(old.path()).save([value(5)], 1).unwrap();
+    for ending in ["index", "meta", "data-00000-of-00001"] {
+        // Both are whole: the old one, which the state file names, and the new one, which was not acknowledged.
+        let (from, to) = (
+            format!("model.ckpt-1.{ending}"),
+            format!("model.ckpt-1.replaced.{ending}"),
+        );
+        fs::copy(old.path().join(from), dir.path().join(to)).unwrap();
+    }
+    let state = "model_checkpoint_path: \"model.ckpt-1.replaced\"\n";
+    fs::write(dir.path().join("checkpoint"), state).unwrap();
+    let mut saver = Saver::new(dir.path()).overwrite(true);
+    let look = dir.path().to_owned();
+    let seen = Variable::deferred("v", DType::Float32, [], move |sink| {
+        let there = Checkpoint::open(&look).map_err(BoxError::from)?;
+        assert_eq!(there.read::<f32>("v")?, [5.0], "the one that was acknowledged");
+        sink(&there.read::<f32>("v")?[0].to_le_bytes())
+    });
+    saver.save([seen], 1).unwrap();
+    assert_eq!(checkpoints(&LocalDir::new(dir.path())), ["model.ckpt-1"]);
+}
+
+#[test]
+fn replacing_what_another_saver_listed_leaves_it_listed_and_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    Saver::new(dir.path()).save([value(1)], 1).unwrap();
+    let mut saver = Saver::new(dir.path()).write_state(false).overwrite(true);
+    for step in [1, 2, 2] {
+        saver.save([value(step + 10)], step).unwrap();
+    }
+    let names = checkpoints(&LocalDir::new(dir.path()));
+    assert_eq!(names, ["model.ckpt-1", "model.ckpt-2"]);
+    let latest = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!(latest.read::<f32>("v").unwrap(), [11.0]);
+}
+
+#[test]
 fn a_full_device_is_noticed_before_anything_is_written() {
     let storage = Arc::new(Moody {
         free: Some(1000),

@@ -214,6 +214,54 @@ fn overwriting_a_checkpoint_keeps_its_pin() {
     assert!(records[0].pinned && records[0].metrics["loss"] == 0.4);
 }
 
+/// Gives the files of a checkpoint another name, as a saver that was killed while it replaced it.
+fn set_aside(run: &Path, name: &str) {
+    for ending in ["index", "meta", "data-00000-of-00001"] {
+        let file = |name: &str| run.join(format!("{name}.{ending}"));
+        std::fs::rename(file(name), file(&format!("{name}.replaced"))).unwrap();
+    }
+}
+
+#[test]
+fn a_pin_survives_a_kill_while_the_checkpoint_is_replaced() {
+    let (_temporary, run) = directory();
+    let rules = || Saver::new(&run).retention(Retention::default().latest(1));
+    let mut saver = rules();
+    save(&mut saver, 1, 0.5);
+    saver.pin(1).unwrap();
+    drop(saver);
+    set_aside(&run, "model.ckpt-1");
+    let state = "model_checkpoint_path: \"model.ckpt-1.replaced\"\n";
+    std::fs::write(run.join("checkpoint"), state).unwrap();
+    let mut saver = rules();
+    let records = saver.history().unwrap().records().to_vec();
+    assert!(records[0].pinned && records[0].metrics["loss"] == 0.5, "{records:?}");
+    save(&mut saver, 1, 0.4);
+    save(&mut saver, 2, 0.3);
+    assert_eq!(steps(&run), [1, 2]);
+    let records = saver.history().unwrap().records();
+    assert!(records.len() == 2 && records[0].pinned && records[0].metrics["loss"] == 0.4);
+}
+
+#[test]
+fn a_run_that_went_back_loses_no_pinned_checkpoint_to_a_save_that_fails() {
+    let (_temporary, run) = directory();
+    let mut saver = Saver::new(&run).retention(Retention::default().latest(1));
+    save(&mut saver, 9, 0.5);
+    saver.pin(9).unwrap();
+    save(&mut saver, 3, 0.4);
+    assert_eq!(listed(&run), [run.join("model.ckpt-3")]);
+    // It comes to the step of the pinned one again, and that is not written to its end.
+    let fails = Variable::deferred("w", tfckpt::DType::Float32, [], |_| Err("no".into()));
+    saver.save([fails], 9).unwrap_err();
+    assert_eq!(steps(&run), [3, 9]);
+    let records = saver.history().unwrap().records();
+    assert!(records.iter().any(|record| record.global_step == 9 && record.pinned));
+    save(&mut saver, 9, 0.1);
+    save(&mut saver, 10, 0.1);
+    assert_eq!(steps(&run), [9, 10], "the pin is that of the step");
+}
+
 #[test]
 fn nothing_that_is_no_checkpoint_of_this_saver_is_removed_on_the_word_of_a_history() {
     let (_temporary, run) = directory();

@@ -278,3 +278,28 @@ fn what_waiting_does_not_change_is_an_error() {
     save(dir.path(), 1..=1);
     assert_eq!(step(&mut checkpoints), Some(1), "asked again, it looks again");
 }
+
+#[test]
+fn a_state_file_of_another_name_is_watched_when_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), 1..=2);
+    let run = dir.path().to_owned();
+    let evaluator = thread::spawn(move || {
+        let checkpoints = checkpoints_iterator(run).latest_filename("other_state");
+        // Word of the file comes at once, and not with the next look.
+        let poll = if cfg!(all(feature = "notify", target_os = "linux")) {
+            LONG
+        } else {
+            SOON
+        };
+        checkpoints.poll_interval(poll).timeout(LONG).next()
+    });
+    let mut saver = Saver::new(dir.path()).basename("other").latest_filename("other_state");
+    let start = Instant::now();
+    save_with(&mut saver, 7);
+    let found = evaluator.join().unwrap().unwrap().unwrap();
+    assert_eq!(found, dir.path().join("other-7"));
+    assert!(start.elapsed() < LONG / 2);
+    let mut wrong = watching(dir.path()).latest_filename("a/b").timeout(None);
+    assert!(matches!(wrong.next(), Some(Err(Error::InvalidArgument { .. }))));
+}

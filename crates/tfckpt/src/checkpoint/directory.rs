@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::open::with_suffix;
 use super::retention::{REPLACED, remove_checkpoint, remove_file, step_of};
-use super::state::{CheckpointState, STATE_FILE};
+use super::state::{CheckpointState, STATE_FILE, check_state_file, was_relative};
 use crate::bundle::{index_name, parse_shard_name, shard_name};
 use crate::error::{Error, Result};
 use crate::io::{Durability, LocalDir, Lock, Storage, write_file};
@@ -84,12 +84,7 @@ impl Directory {
                 self.basename
             )));
         }
-        if !plain(&self.state_file) {
-            return Err(Error::invalid(format!(
-                "`{}` cannot be the name of a state file: it must not contain path components",
-                self.state_file
-            )));
-        }
+        check_state_file(&self.state_file)?;
         if self.basename == self.state_file {
             return Err(Error::invalid(format!(
                 "checkpoints named `{}` would collide with the state file of that name: give one of them another name",
@@ -174,14 +169,17 @@ impl Directory {
         exists.map_err(|error| Error::io("look for", self.prefix(name), error))
     }
 
-    /// The checkpoint that a path of the state file means, if it is there. A directory that was moved brings absolute
-    /// paths of its old place; those of other directories stay what they are.
+    /// The checkpoint that a path of the state file means, if it is there. A directory that was moved or copied brings
+    /// absolute paths of its old place: what lies here under that name comes first. A relative path means what it says,
+    /// as long as that is there.
     pub(super) fn find(&self, prefix: PathBuf) -> Option<PathBuf> {
-        let here = self.prefix(prefix.file_name()?.to_str()?);
-        let elsewhere = here != prefix && with_suffix(&prefix, INDEX).is_file();
-        match elsewhere {
-            true => Some(prefix),
-            false => self.has(here.file_name()?.to_str()?).unwrap_or(false).then_some(here),
+        let name = prefix.file_name()?.to_str()?;
+        let here = self.prefix(name);
+        let is_here = self.has(name).unwrap_or(false);
+        let is_there = || here != prefix && with_suffix(&prefix, INDEX).is_file();
+        match is_here && !(was_relative(&prefix, &self.root) && is_there()) {
+            true => Some(here),
+            false => is_there().then_some(prefix),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::directory::Directory;
+use super::directory::{Directory, replaced_name};
 use super::history::{History, bytes_of};
 use super::policy::{Record, Retention, Verdict};
 use crate::error::{Error, Result};
@@ -79,10 +79,11 @@ impl Keeper {
         let storage = directory.storage.as_ref();
         let history = self.history(directory, &[]);
         let files: BTreeSet<String> = storage.list().unwrap_or_default().into_iter().collect();
-        let pinned = history
-            .records()
-            .iter()
-            .any(|record| record.name == name && record.pinned);
+        // A pin is that of the step, and stays when the checkpoint is replaced.
+        let replaced = replaced_name(&name);
+        let of_step = |record: &&Record| record.name == name || record.name == replaced;
+        let pinned = history.records().iter().filter(of_step).any(|record| record.pinned);
+        history.forget(&replaced);
         let mut record = Record::new(&name, committed.global_step, committed.time).pinned(pinned);
         record.bytes = bytes_of(storage, &files, &name);
         record.metrics = committed.metrics;

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::Checkpoint;
 use super::check::Check;
 use super::open::{open_prefix, with_suffix};
-use super::state::checkpoint_state;
+use super::state::CheckpointState;
 use super::valid::{canonical, here, open_whole};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -42,9 +42,9 @@ impl Seen {
     /// The newest checkpoint of the state file, if it is whole and was not given before.
     ///
     /// # Errors
-    /// What waiting does not change: the directory is none, or may not be read.
-    pub(super) fn look(&mut self, directory: &Path, check: Check) -> Result<Option<Checkpoint>> {
-        let state = match checkpoint_state(directory) {
+    /// What waiting does not change: the directory is none, or may not be read, or the state file cannot have this name.
+    pub(super) fn look(&mut self, directory: &Path, state_file: &str, check: Check) -> Result<Option<Checkpoint>> {
+        let state = match CheckpointState::of(directory, state_file) {
             Err(error) if is_lasting(&error) => return Err(error),
             // It is being written, by somebody who does not write a new one and rename it.
             Err(error) => return Ok(self.not_now(error)),
@@ -103,7 +103,11 @@ fn is_lasting(error: &Error) -> bool {
         ErrorKind::NotADirectory,
         ErrorKind::IsADirectory,
     ];
-    matches!(error, Error::Io { source, .. } if lasting.contains(&source.kind()))
+    match error {
+        Error::Io { source, .. } => lasting.contains(&source.kind()),
+        // The name of the state file cannot be one.
+        error => matches!(error, Error::InvalidArgument { .. }),
+    }
 }
 
 fn contents(prefix: &Path) -> Contents {

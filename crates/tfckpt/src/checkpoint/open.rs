@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::GLOBAL_STEP;
 use super::state::{STATE_FILE, checkpoint_state};
+use super::valid::here;
 use crate::bundle::{Bundle, Names, VariableInfo, matches, parse_shard_name};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -43,6 +44,9 @@ impl Checkpoint {
     /// - a file of the V1 format, or the pattern of several, `model.ckpt-3-?????-of-00002`;
     /// - a directory with a `checkpoint` state file, for the latest one in it, or that state file;
     /// - a SavedModel's directory, or its `saved_model.pb`.
+    ///
+    /// An absolute path in the state file means the checkpoint of that name in its own directory, if there is one: the
+    /// directory may have been moved or copied. A relative path means what it says, if that is there.
     ///
     /// Reads the index alone; variables are read when they are asked for.
     ///
@@ -183,20 +187,15 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 
 fn resolve_directory(dir: &Path) -> Result<PathBuf> {
     if let Some(state) = checkpoint_state(dir)? {
-        let latest = state.model_checkpoint_path;
-        let moved = latest.file_name().map(|name| dir.join(name));
-        return match moved {
-            _ if checkpoint_exists(&latest) => Ok(latest),
-            // The state file holds an absolute path from before the directory was moved.
-            Some(moved) if checkpoint_exists(&moved) => Ok(moved),
-            _ => {
-                let reason = format!(
-                    "its file `{STATE_FILE}` names `{}`, which is not there",
-                    latest.display()
-                );
-                Err(no_checkpoint_in(dir, dir, reason))
-            }
-        };
+        let latest = here(dir, &state.model_checkpoint_path);
+        if checkpoint_exists(&latest) {
+            return Ok(latest);
+        }
+        let reason = format!(
+            "its file `{STATE_FILE}` names `{}`, which is not there",
+            latest.display()
+        );
+        return Err(no_checkpoint_in(dir, dir, reason));
     }
     let variables = dir.join("variables").join("variables");
     match has_index(&variables) {

@@ -1,25 +1,35 @@
 //! Putting a directory of checkpoints right.
 
-use std::collections::HashMap;
+mod known;
+mod looked_at;
+mod new_state;
+mod old_state;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
+use self::known::Known;
+use self::looked_at::LookedAt;
+use self::new_state::Run;
+use self::old_state::OldState;
 use super::check::Check;
 use super::directory::Directory;
-use super::listing::{Found, Listing, seconds};
+use super::listing::seconds;
 use super::repaired::{Broken, Fate, Repaired, StateFile};
-use super::state::{CheckpointState, STATE_FILE};
-use super::valid::{here, name_in, newest_run, open_whole, run_of_entries};
-use crate::error::{Error, ErrorKind, Result, Skipped};
-use crate::io::{Durability, LocalDir, Storage, write_file};
-use crate::limits::Limits;
+use super::state::{CheckpointState, STATE_FILE, check_state_file};
+use super::valid::{newest_run, run_of_entries};
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::{Durability, LocalDir, Lock, Storage, write_file};
 
 /// Puts the directory of a run right, after a crash, a full disk, or a copy that broke off:
 /// - The state file lists checkpoints that are whole and in `directory` alone, the newest last, by relative paths.
 ///   Timestamps of the ones that were listed before stay. What was committed after the newest of them, and never
 ///   acknowledged, is added. Older ones that were not listed are not: they may have been kept on purpose, and savers
-///   remove what is listed. Without a state file that can be read, all that are whole are listed.
+///   remove what is listed. Without a state file that can be read, all that are whole are listed, but for those that the
+///   history keeps for reasons of their own: that are pinned, were set aside, or are the best by a metric. Only the
+///   newest, in the order of their saves, is listed even so.
+/// - The history is not changed, so that no pin, no metric and no best value is lost; the report says what it keeps.
 /// - What dead writers left is removed. (TensorFlow's `.tempstate` files are not: nobody can tell whether their writer
 ///   lives.)
 /// - Checkpoints that are not whole, and data files without an index, are reported, and left where they are.
@@ -58,6 +68,7 @@ pub struct Repair {
     delete_broken: bool,
     check: Check,
     basename: Option<String>,
+    state_file: String,
 }
 
 /// A checkpoint younger than this may be one that is still being written, by a program that takes no lock, as TensorFlow
@@ -73,6 +84,7 @@ impl Repair {
             delete_broken: false,
             check: Check::default(),
             basename: None,
+            state_file: STATE_FILE.to_owned(),
         }
     }
 
@@ -85,7 +97,7 @@ impl Repair {
 
     /// Whether checkpoints of the V2 format that are damaged, and data files of a run of this directory that have no
     /// index, are deleted. Never deleted are those that could not be read for other reasons, as a limit, those with a
-    /// file that is a symbolic link, and those of which a file changed in the last minute. Default: false.
+    /// file that is a symbolic link, those of which a file changed in the last minute, and pinned ones. Default: false.
     #[must_use]
     pub fn delete_broken(mut self, delete: bool) -> Self {
         self.delete_broken = delete;
@@ -107,11 +119,20 @@ impl Repair {
         self
     }
 
+    /// The name of the state file, that of [`Saver::latest_filename`](crate::Saver::latest_filename), whose savers are
+    /// kept out. Default: `checkpoint`.
+    #[must_use]
+    pub fn latest_filename(mut self, name: impl Into<String>) -> Self {
+        self.state_file = name.into();
+        self
+    }
+
     /// Does it.
     ///
     /// # Errors
-    /// As [`repair`].
+    /// As [`repair`], and [`Error::InvalidArgument`] for a name of the state file that cannot be.
     pub fn run(&self) -> Result<Repaired> {
+        check_state_file(&self.state_file)?;
         if !self.directory.is_dir() && !self.directory.as_os_str().is_empty() {
             return Err(Error::NoCheckpoint {
                 path: self.directory.clone(),
@@ -122,14 +143,14 @@ impl Repair {
         let storage = LocalDir::new(&self.directory);
         let _lock = match self.dry_run {
             true => None,
-            false => Directory::local(self.directory.clone(), "").take_lock()?,
+            false => self.lock()?,
         };
         let leftovers = match self.dry_run {
             true => Vec::new(),
             // What cannot be cleaned up is in nobody's way.
             false => storage.remove_leftovers().unwrap_or_default(),
         };
-        let old = OldState::read(&self.directory);
+        let old = OldState::read(&self.directory, &self.state_file);
         let looked_at = LookedAt::new(&self.directory, self.check)?;
         let entries = old.entries();
         let entries: Vec<PathBuf> = entries
@@ -144,18 +165,27 @@ impl Repair {
             basename: basename.unwrap_or_default(),
             alone: self.basename.is_some(),
         };
-        let (new, dropped) = looked_at.new_state(&old, &run);
+        let known = Known::of(&storage, &self.state_file, &run.basename, &looked_at);
+        let (new, dropped) = looked_at.new_state(&old, &run, &known);
         let state = self.write_state(&storage, old.state, new)?;
-        let broken = self.broken(&storage, looked_at);
+        let broken = self.broken(&storage, looked_at, &known);
         Ok(Repaired {
             directory: self.directory.clone(),
             dry_run: self.dry_run,
             state,
             state_error: old.fault,
             dropped,
+            kept: known.kept(),
             broken,
             leftovers,
         })
+    }
+
+    /// Keeps out those who save with the same state file.
+    fn lock(&self) -> Result<Option<Box<dyn Lock>>> {
+        let mut directory = Directory::local(self.directory.clone(), "");
+        directory.state_file.clone_from(&self.state_file);
+        directory.take_lock()
     }
 
     fn write_state(
@@ -165,7 +195,7 @@ impl Repair {
         new: Option<CheckpointState>,
     ) -> Result<StateFile> {
         let Some(new) = new else {
-            let there = fs::symlink_metadata(storage.path(STATE_FILE)).is_ok();
+            let there = fs::symlink_metadata(storage.path(&self.state_file)).is_ok();
             return Ok(if there {
                 StateFile::NothingToList
             } else {
@@ -177,16 +207,16 @@ impl Repair {
             return Ok(StateFile::Right { listed });
         }
         if !self.dry_run {
-            let fails = |error| Error::io("write", storage.path(STATE_FILE), error);
+            let fails = |error| Error::io("write", storage.path(&self.state_file), error);
             let text = new.to_text()?;
-            write_file(storage, STATE_FILE, text.as_bytes(), Durability::Synced).map_err(fails)?;
+            write_file(storage, &self.state_file, text.as_bytes(), Durability::Synced).map_err(fails)?;
             storage.sync().map_err(fails)?;
         }
         Ok(StateFile::Written { listed })
     }
 
     /// What is to be told of those that are not whole. The state file names none of them any more.
-    fn broken(&self, storage: &LocalDir, looked_at: LookedAt) -> Vec<Broken> {
+    fn broken(&self, storage: &LocalDir, looked_at: LookedAt, known: &Known) -> Vec<Broken> {
         let runs: Vec<String> = looked_at.basenames();
         let now = seconds(SystemTime::now());
         let broken = looked_at.broken.into_iter().map(|(found, error)| {
@@ -196,6 +226,7 @@ impl Repair {
             let fate = match () {
                 () if !damaged && !orphaned => Fate::NotSure,
                 () if found.linked => Fate::Linked,
+                () if known.is_pinned(&found.name) => Fate::Pinned,
                 () if now - found.changed < SETTLED => Fate::New,
                 () if !self.delete_broken => Fate::Left,
                 () if self.dry_run => Fate::Deleted,
@@ -221,177 +252,4 @@ fn delete(storage: &LocalDir, files: &[String]) -> Fate {
         }
     }
     Fate::Deleted
-}
-
-/// The state file as it was.
-struct OldState {
-    /// With the paths as they stand there.
-    state: Option<CheckpointState>,
-    fault: Option<Error>,
-}
-
-impl OldState {
-    fn read(directory: &Path) -> Self {
-        let path = directory.join(STATE_FILE);
-        let (state, fault) = match fs::read(&path) {
-            Ok(bytes) => match CheckpointState::parse(&bytes, &path) {
-                Ok(state) => (Some(state), None),
-                Err(error) => (None, Some(error)),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, None),
-            Err(error) => (None, Some(Error::io("read", &path, error))),
-        };
-        OldState { state, fault }
-    }
-
-    /// What it lists, the newest last, each with its time.
-    fn entries(&self) -> Vec<(&Path, Option<f64>)> {
-        let Some(state) = &self.state else { return Vec::new() };
-        let times = state.all_model_checkpoint_timestamps.iter().copied().map(Some);
-        let paths = state.all_model_checkpoint_paths.iter().map(PathBuf::as_path);
-        let mut entries: Vec<_> = paths.zip(times.chain(std::iter::repeat(None))).collect();
-        let newest = state.model_checkpoint_path.as_path();
-        let time = entries
-            .iter()
-            .rev()
-            .find(|(path, _)| *path == newest)
-            .and_then(|(_, time)| *time);
-        entries.retain(|(path, _)| *path != newest);
-        entries.push((newest, time));
-        entries
-    }
-}
-
-/// All checkpoints of the directory, read.
-struct LookedAt {
-    directory: PathBuf,
-    whole: Vec<Found>,
-    broken: Vec<(Found, Error)>,
-}
-
-impl LookedAt {
-    fn new(directory: &Path, check: Check) -> Result<Self> {
-        let listing = Listing::of(directory)?;
-        let (mut whole, mut broken) = (Vec::new(), Vec::new());
-        for found in listing.checkpoints {
-            match open_whole(&directory.join(&found.name), check, &Limits::default()) {
-                Ok(_) => whole.push(found),
-                Err(error) => broken.push((found, error)),
-            }
-        }
-        let orphans = listing.orphans.into_iter().map(|found| {
-            let error = Error::NoCheckpoint {
-                path: directory.join(&found.name),
-                reason: "data files without an index".to_owned(),
-                candidates: Vec::new(),
-            };
-            (found, error)
-        });
-        broken.extend(orphans);
-        Ok(LookedAt {
-            directory: directory.to_owned(),
-            whole,
-            broken,
-        })
-    }
-
-    /// Those with an index.
-    fn all(&self) -> Vec<Found> {
-        let broken = self
-            .broken
-            .iter()
-            .filter(|(_, error)| error.kind() != ErrorKind::NotFound);
-        self.whole
-            .iter()
-            .chain(broken.map(|(found, _)| found))
-            .cloned()
-            .collect()
-    }
-
-    fn basenames(&self) -> Vec<String> {
-        self.all().iter().map(|found| found.basename().to_owned()).collect()
-    }
-
-    /// What the state file should say, if anything; and what it says and should not, with the reasons.
-    fn new_state(&self, old: &OldState, run: &Run) -> (Option<CheckpointState>, Vec<Skipped>) {
-        let whole: HashMap<&str, &Found> = self.whole.iter().map(|found| (found.name.as_str(), found)).collect();
-        let mut dropped = Vec::new();
-        let mut listed: Vec<(&Found, Option<f64>)> = Vec::new();
-        for (path, time) in old.entries() {
-            let prefix = here(&self.directory, &self.directory.join(path));
-            let name = name_in(&self.directory, &prefix);
-            match name.and_then(|name| whole.get(name)) {
-                Some(found) if run.alone && !run.has(found) => dropped.push(skipped(path, "it is another run's")),
-                // Two entries may mean one checkpoint; the later one counts.
-                Some(found) => {
-                    listed.retain(|(there, _)| there.name != found.name);
-                    listed.push((found, time));
-                }
-                None => dropped.push(skipped(path, self.why_not(name))),
-            }
-        }
-        let newest = listed
-            .iter()
-            .rposition(|(found, _)| run.has(found))
-            .map(|at| listed.remove(at));
-        let mut mine: Vec<&Found> = self.whole.iter().filter(|found| run.has(found)).collect();
-        mine.sort_by(|a, b| a.by_age(b));
-        match (&newest, &old.state) {
-            (Some((newest, _)), _) => mine.retain(|found| found.step() > newest.step() && found.time >= newest.time),
-            (None, Some(_)) => drop(mine.drain(..mine.len().saturating_sub(1))),
-            (None, None) => {}
-        }
-        // The newest is never that of another run.
-        let mine = newest.into_iter().chain(mine.into_iter().map(|found| (found, None)));
-        let others = listed.len();
-        listed.extend(mine);
-        let state = (listed.len() > others).then(|| state_of(&listed, old.state.as_ref()));
-        (state, dropped)
-    }
-
-    fn why_not(&self, name: Option<&str>) -> &'static str {
-        match name {
-            None => "it is not in this directory",
-            Some(name) if self.broken.iter().any(|(found, _)| found.name == name) => "it is not whole",
-            Some(_) => "its files are gone",
-        }
-    }
-}
-
-/// The run whose checkpoints are meant.
-struct Run {
-    basename: String,
-    /// Whether those of other runs, which a state file may list because two savers share it, are to go.
-    alone: bool,
-}
-
-impl Run {
-    fn has(&self, found: &Found) -> bool {
-        found.basename() == self.basename
-    }
-}
-
-fn skipped(path: &Path, reason: &str) -> Skipped {
-    let error = Error::NoCheckpoint {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-        candidates: Vec::new(),
-    };
-    Skipped {
-        path: path.to_owned(),
-        error,
-    }
-}
-
-/// A state file that lists these; with times if the old one has any.
-fn state_of(listed: &[(&Found, Option<f64>)], old: Option<&CheckpointState>) -> CheckpointState {
-    let mut state = CheckpointState::new(listed.iter().map(|(found, _)| PathBuf::from(&found.name)).collect());
-    if let Some(old) = old {
-        state.last_preserved_timestamp = old.last_preserved_timestamp;
-        if !old.all_model_checkpoint_timestamps.is_empty() {
-            let times = listed.iter().map(|(found, time)| time.unwrap_or(found.time));
-            state.all_model_checkpoint_timestamps = times.collect();
-        }
-    }
-    state
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::policy::{Goal, Reason, rounded};
 use crate::error::{Error, Skipped};
 
 /// What [`repair`](crate::repair) found and did, or in a dry run would do. `Display` tells it, a line for each thing.
@@ -19,6 +20,9 @@ pub struct Repaired {
     pub state_error: Option<Error>,
     /// What the state file listed although it is not whole, or not in the directory, by the paths that stood there.
     pub dropped: Vec<Skipped>,
+    /// Whole checkpoints that the history keeps for reasons of their own, oldest first. They stay, and the state file lists
+    /// no more of them than before, except for the newest checkpoint.
+    pub kept: Vec<Kept>,
     /// Checkpoints that are not whole, and data files without an index.
     pub broken: Vec<Broken>,
     /// Files of dead writers, which were removed.
@@ -43,6 +47,17 @@ pub enum StateFile {
     NothingToList,
     /// There is none, and no checkpoint.
     Absent,
+}
+
+/// A whole checkpoint that the history keeps, and not as one of the latest.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Kept {
+    /// Its name within the directory.
+    pub name: String,
+    /// Why: it is pinned, was set aside, or has the smallest or largest value of a metric. Whether small or large ones are
+    /// good is not known.
+    pub reasons: Vec<Reason>,
 }
 
 /// A checkpoint that is not whole, or data files without an index.
@@ -71,6 +86,8 @@ pub enum Fate {
     New,
     /// Left, because one of its files is a symbolic link.
     Linked,
+    /// Left, because it is pinned.
+    Pinned,
     /// Left, because it may be whole for another reader, or be no checkpoint at all.
     NotSure,
     /// Deleted, or in a dry run to be deleted.
@@ -132,12 +149,31 @@ impl fmt::Display for Repaired {
         for skipped in &self.dropped {
             write!(f, "\nlisted before: {skipped}")?;
         }
+        for kept in &self.kept {
+            let reasons: Vec<String> = kept.in_words().collect();
+            write!(f, "\nkept: `{}`: {}", kept.name, reasons.join("; "))?;
+        }
         for name in &self.leftovers {
             write!(f, "\nleft by a dead writer, removed: `{name}`")?;
         }
         self.broken
             .iter()
             .try_for_each(|broken| write!(f, "\n{}", broken.told(self.dry_run)))
+    }
+}
+
+impl Kept {
+    /// The reasons in words: `smallest val_loss (0.31)`, `pinned`.
+    pub fn in_words(&self) -> impl Iterator<Item = String> {
+        self.reasons.iter().map(|reason| match reason {
+            Reason::Best {
+                metric, goal, value, ..
+            } => {
+                let extreme = if *goal == Goal::Min { "smallest" } else { "largest" };
+                format!("{extreme} {metric} ({})", rounded(*value))
+            }
+            reason => reason.to_string(),
+        })
     }
 }
 
@@ -153,6 +189,7 @@ impl Broken {
             Fate::Left => "left there: restore it from a copy, or have it deleted (`delete_broken`)".to_owned(),
             Fate::New => "left there: it changed in the last minute, and may be on its way".to_owned(),
             Fate::Linked => "left there: one of its files is a symbolic link".to_owned(),
+            Fate::Pinned => "left there: it is pinned; restore it from a copy".to_owned(),
             Fate::NotSure => "left there: it may be something else; look at it yourself".to_owned(),
             Fate::Deleted if dry_run => "would be deleted".to_owned(),
             Fate::Deleted => "deleted".to_owned(),

@@ -13,7 +13,8 @@ use super::clock::{Clock, SystemClock};
 use super::commit::Committer;
 use super::directory::{Directory, replaced_name};
 use super::keeper::{Committed, Keeper};
-use super::retention::{HourlyKeeper, numbered, step_of, surplus};
+use super::replace::{self, Listed, MayReplace};
+use super::retention::{HourlyKeeper, numbered, surplus};
 use super::state::CheckpointState;
 use crate::bundle::{Bundle, Written};
 use crate::error::{Error, Result};
@@ -219,7 +220,12 @@ impl Saver {
         }
         // Whatever fails from here on, the state file knows best what is tracked.
         self.tracked = None;
-        self.make_room(&mut tracked, &name, global_step)?;
+        let may_replace = MayReplace {
+            acknowledged: self.overwrite,
+            // One that is not entered into the state file has no place among those that are.
+            number: self.write_state.then_some(global_step),
+        };
+        replace::make_room(&self.directory, &mut tracked, &name, may_replace)?;
         let before = tracked.clone();
         let new = New {
             name: &name,
@@ -230,7 +236,7 @@ impl Saver {
         let (written, doomed) = match self.commit(&mut tracked, new, variables) {
             Ok(committed) => committed,
             Err(error) => {
-                self.undo(before, &name);
+                replace::undo(&self.directory, before, &name);
                 let listed = self.tracked().unwrap_or_default();
                 self.keeper.look_again(&self.directory, &prefixes(&listed));
                 return Err(error);
@@ -247,7 +253,10 @@ impl Saver {
             removal_errors: Vec::new(),
         };
         saved.removal_errors.extend(doomed.history_error);
-        self.remove(doomed.prefixes, &mut saved);
+        let keeper = &mut self.keeper;
+        replace::remove(&self.directory, &name, doomed.prefixes, &mut saved, |name| {
+            keeper.removed(name)
+        });
         saved.elapsed = started.elapsed();
         saved.blocked = saved.elapsed;
         Ok(saved)
@@ -273,11 +282,16 @@ impl Saver {
     ) -> Result<(Written, Doomed)> {
         let written = self.committer.write(&self.directory.storage, new.name, variables)?;
         if !self.write_state {
+            let [prefix, replaced] = [new.name, &replaced_name(new.name)].map(|name| self.directory.prefix(name));
+            // What was listed stays so.
+            if tracked.rename(&replaced, &prefix) {
+                self.directory.write_state(tracked.state())?;
+            }
             return Ok((written, Doomed::default()));
         }
         let mut hourly = self.hourly;
         let doomed = self.too_old(tracked, new, &mut hourly);
-        self.write_tracked(tracked)?;
+        self.directory.write_state(tracked.state())?;
         self.hourly = hourly;
         Ok((written, doomed))
     }
@@ -285,13 +299,9 @@ impl Saver {
     /// Adds the new checkpoint to those that are tracked, and takes out those that are too old.
     fn too_old(&mut self, tracked: &mut Vec<Tracked>, new: New<'_>, hourly: &mut HourlyKeeper) -> Doomed {
         let (prefix, time) = (self.directory.prefix(new.name), self.clock.now());
-        let replaced = replaced_prefix(&prefix);
+        let replaced = self.directory.prefix(&replaced_name(new.name));
         let mut doomed = Doomed::default();
-        tracked.retain(|checkpoint| {
-            let replaced = checkpoint.prefix == replaced;
-            doomed.prefixes.extend(replaced.then(|| checkpoint.prefix.clone()));
-            !replaced && checkpoint.prefix != prefix
-        });
+        tracked.retain(|checkpoint| checkpoint.prefix != replaced && checkpoint.prefix != prefix);
         tracked.push(Tracked {
             prefix: prefix.clone(),
             time,
@@ -325,29 +335,10 @@ impl Saver {
         doomed
     }
 
-    /// Removes checkpoints that the state file does not name any more.
-    fn remove(&mut self, doomed: Vec<PathBuf>, saved: &mut Saved) {
-        for prefix in doomed {
-            // A path from elsewhere, or of another base name, is forgotten and never touched.
-            let Some(name) = self.directory.own_name(&prefix) else {
-                continue;
-            };
-            let removed = self.directory.remove(&name);
-            if removed.is_ok() {
-                self.keeper.removed(&name);
-            }
-            match removed {
-                // That it had this name for a moment is nobody's business.
-                Ok(()) if prefix == replaced_prefix(&saved.prefix) => {}
-                Ok(()) => saved.removed.push(prefix),
-                Err(error) => saved.removal_errors.push(error),
-            }
-        }
-    }
-
     /// The newest checkpoint of the directory, open; `None` if nothing was ever saved there. This is how a run
     /// decides between going on and starting. Without a state file it is the one of the highest step under the base name:
-    /// a run whose state file was lost goes on, where TensorFlow's starts again.
+    /// a run whose state file was lost goes on, where TensorFlow's starts again. In a copy of a directory with absolute
+    /// paths it is the copy's, as for [`Checkpoint::open`].
     ///
     /// # Errors
     /// [`Error::StateFile`], or [`Error::NoCheckpoint`] if the state file names files that are gone: starting again
@@ -401,73 +392,27 @@ impl Saver {
         });
         tracked.collect()
     }
+}
 
-    /// Sees to it that nothing committed is overwritten without leave, and that no reader finds new data under an
-    /// old index.
-    fn make_room(&self, tracked: &mut [Tracked], name: &str, step: i64) -> Result<()> {
-        if !self.directory.has(name)? {
-            return Ok(());
-        }
-        let prefix = self.directory.prefix(name);
-        let step_in =
-            |checkpoint: &Tracked| step_of(&self.directory.own_name(&checkpoint.prefix)?, &self.directory.basename);
-        let newest = tracked.iter().filter_map(step_in).max();
-        // Whole, but newer than all that the state file lists: its save was killed before it was acknowledged.
-        if self.write_state && newest.is_some_and(|newest| step > newest) {
-            return self.directory.remove(name);
-        }
-        if !self.overwrite {
-            return Err(Error::AlreadyExists { prefix });
-        }
-        self.rename(tracked, name, &replaced_name(name))
+impl Listed for Vec<Tracked> {
+    fn prefixes(&self) -> Vec<PathBuf> {
+        prefixes(self)
     }
 
-    /// After a save that failed: takes away what was written, and gives what was to be replaced its name again. If not
-    /// even that can be done, the state file names it as it is called now, and nothing is lost.
-    fn undo(&self, mut before: Vec<Tracked>, name: &str) {
-        let (prefix, replaced) = (self.directory.prefix(name), replaced_name(name));
-        let Ok(state) = self.directory.state() else { return };
-        if state.is_some_and(|state| state.model_checkpoint_path == prefix) {
-            // All but acknowledged: the state file was written, and could not be synced. It stays the latest.
-            let _ = self.directory.remove(&replaced);
-            return;
+    fn rename(&mut self, from: &Path, to: &Path) -> bool {
+        let mut named = false;
+        for checkpoint in self.iter_mut().filter(|checkpoint| checkpoint.prefix == from) {
+            checkpoint.prefix = to.to_owned();
+            named = true;
         }
-        let _ = self.directory.remove(name);
-        if self.directory.has(&replaced).unwrap_or(false) {
-            let _ = self.rename(&mut before, &replaced, name);
-        }
+        named
     }
 
-    /// Renames a checkpoint, in the state file, too.
-    fn rename(&self, tracked: &mut [Tracked], name: &str, to: &str) -> Result<()> {
-        if let Err(error) = self.directory.rename(name, to) {
-            // What was made of it; the checkpoint itself is as it was.
-            let _ = self.directory.remove(to);
-            return Err(error);
-        }
-        let (from, to) = (self.directory.prefix(name), self.directory.prefix(to));
-        let mut renamed = false;
-        for checkpoint in tracked.iter_mut().filter(|checkpoint| checkpoint.prefix == from) {
-            checkpoint.prefix.clone_from(&to);
-            renamed = true;
-        }
-        if renamed {
-            self.write_tracked(tracked)?;
-        }
-        self.directory.remove(name)
-    }
-
-    fn write_tracked(&self, tracked: &[Tracked]) -> Result<()> {
-        self.directory.write_state(CheckpointState::new(prefixes(tracked)))
+    fn state(&self) -> CheckpointState {
+        CheckpointState::new(prefixes(self))
     }
 }
 
 fn prefixes(tracked: &[Tracked]) -> Vec<PathBuf> {
     tracked.iter().map(|checkpoint| checkpoint.prefix.clone()).collect()
-}
-
-/// What a checkpoint is called while another takes its place.
-fn replaced_prefix(prefix: &Path) -> PathBuf {
-    let name = prefix.file_name().map(|name| name.to_string_lossy().into_owned());
-    prefix.with_file_name(replaced_name(&name.unwrap_or_default()))
 }

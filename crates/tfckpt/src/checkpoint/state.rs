@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::open::checkpoint_exists;
 use super::state_text;
 use crate::error::{Error, Result};
-use crate::io::{LocalDir, Storage, read_file};
+use crate::io::{LocalDir, Storage, check_name, read_file};
 
 /// The name of the state file.
 pub(super) const STATE_FILE: &str = "checkpoint";
@@ -36,21 +36,55 @@ pub struct CheckpointState {
 /// [`Error::StateFile`] if it does not parse or names no newest checkpoint, [`Error::Io`]. This is safer than
 /// TensorFlow, which takes a file that does not parse for an absent one, and starts training again from nothing.
 pub fn checkpoint_state(directory: impl AsRef<Path>) -> Result<Option<CheckpointState>> {
-    let directory = directory.as_ref();
-    CheckpointState::read(&LocalDir::new(directory), STATE_FILE, directory)
+    CheckpointState::of(directory, STATE_FILE)
 }
 
 /// The prefix of the newest checkpoint of `directory`, as `tf.train.latest_checkpoint` answers: the one that the
 /// state file names, if its files are there, and `None` otherwise. It does not search the directory.
 ///
+/// In a copy of a directory whose state file has absolute paths, that is the checkpoint of the original.
+/// [`Checkpoint::open`](crate::Checkpoint::open), [`latest_valid`](crate::latest_valid), savers and managers take the one
+/// of that name in the copy.
+///
 /// # Errors
 /// As [`checkpoint_state`].
 pub fn latest_checkpoint(directory: impl AsRef<Path>) -> Result<Option<PathBuf>> {
-    let latest = checkpoint_state(directory)?.map(|state| state.model_checkpoint_path);
-    Ok(latest.filter(|prefix| prefix.exists() || checkpoint_exists(prefix)))
+    Ok(checkpoint_state(directory)?.and_then(|state| state.latest_checkpoint()))
+}
+
+/// Whether a path of the state file of `directory`, joined with it, was relative: in front of it, there is the directory.
+pub(super) fn was_relative(path: &Path, directory: &Path) -> bool {
+    path.is_relative() || (directory.is_absolute() && path.starts_with(directory))
+}
+
+/// Whether a state file can have this name.
+pub(super) fn check_state_file(name: &str) -> Result<()> {
+    check_name(name).map_err(|_| {
+        Error::invalid(format!(
+            "`{name}` cannot be the name of a state file: it must not contain path components"
+        ))
+    })
 }
 
 impl CheckpointState {
+    /// Reads the state file of this name, TensorFlow's `latest_filename`, as [`checkpoint_state`] reads the file
+    /// `checkpoint`.
+    ///
+    /// # Errors
+    /// As [`checkpoint_state`], and [`Error::InvalidArgument`] for a name with path components.
+    #[doc(alias = "latest_filename")]
+    pub fn of(directory: impl AsRef<Path>, latest_filename: &str) -> Result<Option<Self>> {
+        let directory = directory.as_ref();
+        check_state_file(latest_filename)?;
+        Self::read(&LocalDir::new(directory), latest_filename, directory)
+    }
+
+    /// The newest checkpoint, if its files are there, as [`latest_checkpoint`] answers.
+    pub fn latest_checkpoint(&self) -> Option<PathBuf> {
+        let prefix = &self.model_checkpoint_path;
+        (prefix.exists() || checkpoint_exists(prefix)).then(|| prefix.clone())
+    }
+
     /// The state of a directory with these checkpoints, oldest first.
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
         CheckpointState {

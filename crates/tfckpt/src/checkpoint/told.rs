@@ -19,7 +19,7 @@ mod notified {
     #[derive(Debug)]
     pub(in crate::checkpoint) struct Told {
         directory: PathBuf,
-        file: &'static str,
+        file: String,
         watch: Option<Watch>,
     }
 
@@ -32,12 +32,12 @@ mod notified {
     }
 
     impl Told {
-        pub(in crate::checkpoint) fn new(directory: &Path, file: &'static str) -> Self {
+        pub(in crate::checkpoint) fn new(directory: &Path, file: &str) -> Self {
             // The system calls do not take an empty path for the current directory.
             let here = directory.as_os_str().is_empty();
             Told {
                 directory: if here { PathBuf::from(".") } else { directory.to_owned() },
-                file,
+                file: file.to_owned(),
                 watch: None,
             }
         }
@@ -64,8 +64,8 @@ mod notified {
 
         fn start(&self, identity: Identity) -> notify::Result<Watch> {
             let (sender, word) = sync_channel(1);
-            let file = self.file;
-            let mut watcher = notify::recommended_watcher(move |event| tell(event, file, &sender))?;
+            let file = self.file.clone();
+            let mut watcher = notify::recommended_watcher(move |event| tell(event, &file, &sender))?;
             watcher.watch(&self.directory, RecursiveMode::NonRecursive)?;
             Ok(Watch {
                 identity: Some(identity),
@@ -173,7 +173,7 @@ mod asleep {
     pub(in crate::checkpoint) struct Told;
 
     impl Told {
-        pub(in crate::checkpoint) fn new(_: &Path, _: &'static str) -> Self {
+        pub(in crate::checkpoint) fn new(_: &Path, _: &str) -> Self {
             Told
         }
 

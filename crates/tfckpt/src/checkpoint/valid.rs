@@ -7,7 +7,7 @@ use super::Checkpoint;
 use super::check::Check;
 use super::listing::{Found, Listing, split_step};
 use super::open::{checkpoint_exists, open_prefix};
-use super::state::{CheckpointState, STATE_FILE, checkpoint_state};
+use super::state::{CheckpointState, STATE_FILE, check_state_file, was_relative};
 use crate::error::{Error, Result, Skipped};
 use crate::io::check_name;
 use crate::limits::Limits;
@@ -66,6 +66,7 @@ pub struct ValidSearch {
     directory: PathBuf,
     check: Check,
     basename: Option<String>,
+    state_file: String,
     limits: Limits,
 }
 
@@ -76,6 +77,7 @@ impl ValidSearch {
             directory: directory.into(),
             check: Check::default(),
             basename: None,
+            state_file: STATE_FILE.to_owned(),
             limits: Limits::default(),
         }
     }
@@ -95,6 +97,14 @@ impl ValidSearch {
         self
     }
 
+    /// The name of the state file, that of [`Saver::latest_filename`](crate::Saver::latest_filename). Default:
+    /// `checkpoint`.
+    #[must_use]
+    pub fn latest_filename(mut self, name: impl Into<String>) -> Self {
+        self.state_file = name.into();
+        self
+    }
+
     /// The limits under which checkpoints are read.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -105,11 +115,12 @@ impl ValidSearch {
     /// As [`latest_valid`].
     ///
     /// # Errors
-    /// As [`latest_valid`].
+    /// As [`latest_valid`], and [`Error::InvalidArgument`] for a name of the state file that cannot be.
     pub fn latest_valid(&self) -> Result<Option<Valid>> {
         let mut attempts = Attempts::default();
-        let state = checkpoint_state(&self.directory).unwrap_or_else(|error| {
-            attempts.skip(self.directory.join(STATE_FILE), error);
+        check_state_file(&self.state_file)?;
+        let state = CheckpointState::of(&self.directory, &self.state_file).unwrap_or_else(|error| {
+            attempts.skip(self.directory.join(&self.state_file), error);
             None
         });
         let listed = state.as_ref().map(newest_first).unwrap_or_default();
@@ -218,9 +229,7 @@ pub(super) fn here(directory: &Path, entry: &Path) -> PathBuf {
     };
     let moved = directory.join(name);
     let said = || checkpoint_exists(entry);
-    // In front of a relative entry, there is the directory.
-    let relative = entry.is_relative() || (directory.is_absolute() && entry.starts_with(directory));
-    match moved != entry && !(relative && said()) && checkpoint_exists(&moved) {
+    match moved != entry && !(was_relative(entry, directory) && said()) && checkpoint_exists(&moved) {
         true => moved,
         false => entry.to_owned(),
     }

@@ -52,6 +52,7 @@ pub fn checkpoints_iterator(directory: impl Into<PathBuf>) -> CheckpointsIterato
         wait: Wait {
             told: Told::new(&directory, STATE_FILE),
             directory,
+            state_file: STATE_FILE.to_owned(),
             check: Check::Lengths,
             poll: POLL,
             seen: Seen::default(),
@@ -66,7 +67,8 @@ pub fn checkpoints_iterator(directory: impl Into<PathBuf>) -> CheckpointsIterato
 
 /// Waits until the newest checkpoint of `directory` is another one than `last_checkpoint`, and gives its prefix; `None`
 /// if there is none within `timeout`, which is without end if it is `None`. As `tf.train.wait_for_new_checkpoint`, but
-/// that it gives whole checkpoints alone, and looks for the last time when the time is over, not a second before.
+/// that it gives whole checkpoints alone, and looks for the last time when the time is over, not a second before. For a
+/// state file of another name, [`CheckpointsIterator::latest_filename`] is there.
 ///
 /// # Errors
 /// [`Error::Io`] for a directory that is none, or may not be read. Whatever may change is waited for.
@@ -134,6 +136,15 @@ impl CheckpointsIterator {
     #[must_use]
     pub fn check(mut self, check: Check) -> Self {
         self.wait.check = check;
+        self
+    }
+
+    /// The name of the state file, that of [`Saver::latest_filename`](crate::Saver::latest_filename). Default:
+    /// `checkpoint`. One with path components is an error when it looks.
+    #[must_use]
+    pub fn latest_filename(mut self, name: impl Into<String>) -> Self {
+        self.wait.state_file = name.into();
+        self.wait.told = Told::new(&self.wait.directory, &self.wait.state_file);
         self
     }
 
@@ -219,6 +230,7 @@ impl fmt::Debug for CheckpointsIterator {
 #[derive(Debug)]
 struct Wait {
     directory: PathBuf,
+    state_file: String,
     check: Check,
     poll: Duration,
     seen: Seen,
@@ -232,7 +244,7 @@ impl Wait {
         loop {
             // First, so that nothing is missed between the look and the wait.
             self.told.watch();
-            if let Some(checkpoint) = self.seen.look(&self.directory, self.check)? {
+            if let Some(checkpoint) = self.seen.look(&self.directory, &self.state_file, self.check)? {
                 return Ok(Some(checkpoint));
             }
             let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));

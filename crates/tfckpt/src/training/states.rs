@@ -17,7 +17,7 @@ use crate::tensor::Variable;
 /// its own does not fail. `to_bytes` is called for every save, for some users after every step: it should be quick.
 ///
 /// A run holds its states while the loop uses them, so that what it is given is a handle: a type that shares
-/// its insides, as [`CheckpointRng`](super::CheckpointRng), or an `Arc<Mutex<_>>` of any other.
+/// its insides, as `CheckpointRng` of the feature `rng`, or an `Arc<Mutex<_>>` of any other.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// are the same wish.
 ///
 /// # Signals
-/// With the feature `signals`, [`on_signals`](Self::on_signals) makes SIGTERM and SIGINT set the flag, and nothing else: all
+/// With the feature `signals`, `on_signals` makes SIGTERM and SIGINT set the flag, and nothing else: all
 /// that is to be done is done by the loop, at its next step. A second signal, of either kind, ends the process at once,
 /// with the exit code 128 + n that a shell gives a process that signal n killed; so does the first one after the last clone
 /// of every `Stop` that listens is gone. Handlers that were installed before are called as before, other users of the

@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use super::directory::replaced_name;
 use super::policy::{Goal, Record, Verdict};
-use super::retention::step_of;
+use super::retention::{REPLACED, step_of};
 use super::state::STATE_FILE;
 use crate::bundle::{index_name, parse_shard_name};
 use crate::io::{Durability, LocalDir, Storage, check_name, read_file, write_file};
@@ -108,6 +109,7 @@ impl History {
             Some((step_of(name, basename)?, name.to_owned()))
         };
         let there: BTreeMap<String, i64> = files.iter().filter_map(own).map(|(step, name)| (name, step)).collect();
+        self.follow_names(|name| there.contains_key(name));
         self.records.retain(|record| there.contains_key(&record.name));
 
         let known: BTreeSet<String> = self.records.iter().map(|record| record.name.clone()).collect();
@@ -127,6 +129,21 @@ impl History {
             self.records.insert(place, record);
         }
         Ok(())
+    }
+
+    /// Knows a checkpoint by the name that it has: another one while something takes its place, and the old one again if
+    /// that came to nothing.
+    fn follow_names(&mut self, is_there: impl Fn(&str) -> bool) {
+        let known: BTreeSet<String> = self.records.iter().map(|record| record.name.clone()).collect();
+        for record in self.records.iter_mut().filter(|record| !is_there(&record.name)) {
+            let other = match record.name.strip_suffix(REPLACED) {
+                Some(name) => name.to_owned(),
+                None => replaced_name(&record.name),
+            };
+            if is_there(&other) && !known.contains(&other) {
+                record.name = other;
+            }
+        }
     }
 
     /// Adds a checkpoint that was saved just now, as the newest.
@@ -281,6 +298,20 @@ mod tests {
         history.reconcile(&dir, "m", &[]).unwrap();
         assert_eq!(names(&history), ["m-20", "m-30", "m-10"]);
         assert!(history.records()[2].pinned);
+    }
+
+    #[test]
+    fn a_checkpoint_that_has_another_name_for_a_while_is_the_same_one() {
+        let mut history = History::default();
+        history.push(Record::new("m-1", 1, 1.0).metric("loss", 0.5).pinned(true));
+        let (aside, back) = (MemoryDir::new(), directory(&[1]));
+        aside.insert("m-1.replaced.index", *b"12345");
+        history.reconcile(&aside, "m", &[]).unwrap();
+        assert_eq!(names(&history), ["m-1.replaced"]);
+        assert!(history.records()[0].pinned && history.records()[0].metrics["loss"] == 0.5);
+        history.reconcile(&back, "m", &[]).unwrap();
+        assert_eq!(names(&history), ["m-1"]);
+        assert!(history.records()[0].pinned);
     }
 
     #[test]

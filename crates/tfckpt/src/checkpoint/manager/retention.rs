@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::replace::Listed;
 use super::super::state::CheckpointState;
 
 /// The checkpoints of a manager, with its rules. Knows no files.
@@ -75,9 +76,15 @@ impl ManagerRetention {
         }
         doomed
     }
+}
 
-    /// A checkpoint has another name for a while. Whether the state file names it.
-    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> bool {
+impl Listed for ManagerRetention {
+    fn prefixes(&self) -> Vec<PathBuf> {
+        let tracked = self.tracked.iter().map(|(path, _)| path);
+        tracked.chain(&self.latest).cloned().collect()
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> bool {
         let tracked = self.tracked.iter_mut().map(|(path, _)| path);
         let mut named = false;
         for path in tracked.chain(&mut self.latest).filter(|path| *path == from) {
@@ -87,8 +94,7 @@ impl ManagerRetention {
         named
     }
 
-    /// What the state file is to say.
-    pub(super) fn state(&self) -> CheckpointState {
+    fn state(&self) -> CheckpointState {
         let (mut paths, mut times): (Vec<PathBuf>, Vec<f64>) = self.tracked.iter().cloned().unzip();
         // The newest is always listed. After a restart it may be one that is kept for ever.
         if let Some(latest) = self.latest.clone().filter(|latest| paths.last() != Some(latest)) {

@@ -14,4 +14,5 @@ mod verdict;
 
 pub use record::Record;
 pub use retention::Retention;
+pub(super) use verdict::rounded;
 pub use verdict::{Dropped, Goal, Reason, Verdict};

@@ -162,7 +162,7 @@ impl fmt::Display for Dropped {
 }
 
 /// Six digits: a metric that was a `f32` once has a long tail of digits that nobody measured.
-fn rounded(value: f64) -> String {
+pub(in crate::checkpoint) fn rounded(value: f64) -> String {
     let rounded = format!("{value:.5e}").parse().unwrap_or(value);
     format!("{rounded:?}")
 }
