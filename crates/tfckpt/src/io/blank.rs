@@ -222,7 +222,9 @@ mod tests {
         let turns = |turns: [usize; 2]| {
             filled::<u32, ()>(4, |blank| {
                 let mut moved = blank.to_move_to();
-                turns.map(|at| moved.put(&moving, at, &source[at..at + 8], 0));
+                for at in turns {
+                    moved.put(&moving, at, &source[at..at + 8], 0);
+                }
                 Ok(())
             })
         };
