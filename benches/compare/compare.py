@@ -171,12 +171,14 @@ class Comparison:
             "save",
             ours=self.saving(self.ours, "flat_save", "save", synced=False),
             tensorflow=self.saving(self.tensorflow, "save", "save", MODEL),
-            raw=self.saving(self.ours, "raw_write", "save", "data"),
+            raw=self.saving(self.ours, "raw_write", "save", "data", synced=False),
             ours_synced=self.saving(self.ours, "flat_save", "save", synced=True),
+            raw_synced=self.saving(self.ours, "raw_write", "save", "data", synced=True),
         )
         self.row("a", "save, no fsync", TENSORFLOW, saved["ours"], saved["tensorflow"], 3.0)
         self.row("a", "save with our fsync, theirs without", TENSORFLOW, saved["ours_synced"], saved["tensorflow"], 1.0)
         self.row("a", "save, no fsync", RAW, saved["ours"], saved["raw"], 0.85)
+        self.row("a", "save with fsync, both", RAW, saved["ours_synced"], saved["raw_synced"])
         data = next(fixture.glob(f"{MODEL}.data-*"))
         restored = self.times(
             "restore",

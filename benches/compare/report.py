@@ -20,7 +20,7 @@ Ratios are the peer's time over ours: 2 means that we take half the time. All ti
 | TensorFlow | CRC32C, made and verified likewise | never |
 | safetensors 0.8 | none | never: a temporary file, renamed |
 | burnpack 0.22 | none | file and directory, before and after the rename |
-| raw loop | none | never |
+| raw loop | none | only in the row that says so |
 
 - TensorFlow: `tf.raw_ops.SaveV2` and `RestoreV2` on eager tensors that exist already, its names and slices too. (d) and
   (e) are `tf.train.load_checkpoint` with `get_tensor` and `get_variable_to_shape_map`.

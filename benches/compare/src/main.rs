@@ -74,6 +74,7 @@ enum Command {
     },
     RawWrite {
         path: PathBuf,
+        synced: bool,
     },
     RawRead {
         path: PathBuf,
@@ -188,7 +189,7 @@ impl Bench {
             Command::FlatCheck { path } => self.flat()?.check(path),
             Command::FlatOne { path, name } => flat::one(path, &name),
             Command::FlatList { path } => flat::list(path),
-            Command::RawWrite { path } => raw::write(path, &self.flat()?.slices()),
+            Command::RawWrite { path, synced } => raw::write(path, &self.flat()?.slices(), synced),
             Command::RawRead { path } => raw::read(path),
             Command::TransposeMake { path, edge } => {
                 self.kernel = Some(Kernel::new(path, edge)?);

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "huge pages are asked for by mmap and madvise")]
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -16,8 +17,8 @@ use crate::{Answer, timed};
 const PIECE: usize = 1 << 20;
 
 /// Writes `slices` one after the other into a new file: allocated at once, then written in pieces from all cores. No
-/// checksum, no fsync.
-pub(crate) fn write(path: PathBuf, slices: &[&[u8]]) -> Result<Answer> {
+/// checksum; `synced` waits for the device, whose writing begins with every piece.
+pub(crate) fn write(path: PathBuf, slices: &[&[u8]], synced: bool) -> Result<Answer> {
     let mut offset = 0;
     let mut pieces = Vec::new();
     for piece in slices.iter().flat_map(|slice| slice.chunks(PIECE)) {
@@ -27,7 +28,17 @@ pub(crate) fn write(path: PathBuf, slices: &[&[u8]]) -> Result<Answer> {
     let (seconds, ()) = timed(|| {
         let file = File::create(path)?;
         fallocate(&file, FallocateFlags::empty(), 0, offset)?;
-        each(pieces.into_iter(), |(at, piece)| file.write_all_at(piece, at))
+        each(pieces.into_iter(), |(at, piece)| {
+            file.write_all_at(piece, at)?;
+            if synced {
+                start_writeback(&file, at, piece.len());
+            }
+            Ok(())
+        })?;
+        if synced {
+            file.sync_all()?;
+        }
+        Ok(())
     })?;
     Ok(Answer::time(seconds, offset))
 }
@@ -42,6 +53,14 @@ pub(crate) fn read(path: PathBuf) -> Result<Answer> {
         Ok(memory)
     })?;
     Ok(Answer::time(seconds, memory.len as u64))
+}
+
+/// Starts to bring a part of a file to the device. Whether that worked does not matter: an fsync follows.
+fn start_writeback(file: &File, at: u64, len: usize) {
+    if let (Ok(at), Ok(len)) = (at.try_into(), len.try_into()) {
+        // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is passed.
+        let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), at, len, libc::SYNC_FILE_RANGE_WRITE) };
+    }
 }
 
 /// Does `work` on every piece, on as many threads as there are cores.

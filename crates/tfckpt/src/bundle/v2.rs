@@ -178,9 +178,9 @@ impl Source for Shards {
 
     fn read_into(&self, info: &VariableInfo, destination: Blank<'_>, threads: usize) -> Result<()> {
         let (shard, _) = self.open(info)?;
-        let len = destination.len();
-        let part = parallel::part_len(len, parallel::threads_for(len, threads), CHUNK);
-        let crc = parallel::hashed(destination.parts(part).collect(), |(start, part)| {
+        let threads = parallel::threads_for(destination.len(), threads);
+        let part = parallel::shared_part_len(destination.len(), threads, CHUNK);
+        let crc = parallel::hashed(destination.parts(part).collect(), threads, |(start, part)| {
             let (mut crc, len) = (Crc::default(), part.len());
             for (at, chunk) in part.parts(CHUNK) {
                 let chunk = chunk.read_at(shard.as_ref(), info.offset() + (start + at) as u64);
@@ -213,8 +213,9 @@ impl Source for Shards {
     fn verify(&self, info: &VariableInfo, threads: usize) -> Result<()> {
         let (shard, _) = self.open(info)?;
         let len = usize::try_from(info.size()).unwrap_or(usize::MAX);
-        let parts = parallel::parts(len, parallel::threads_for(len, threads), CHUNK);
-        let crc = parallel::hashed(parts, |part| {
+        let threads = parallel::threads_for(len, threads);
+        let parts = parallel::parts(len, parallel::shared_part_len(len, threads, CHUNK));
+        let crc = parallel::hashed(parts, threads, |part| {
             let mut crc = Crc::default();
             let mut buffer = vec![0; part.len().min(CHUNK)];
             for start in part.clone().step_by(CHUNK) {

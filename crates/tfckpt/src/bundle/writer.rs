@@ -120,7 +120,9 @@ impl BundleWriter {
     /// hold, [`Error::LimitExceeded`], [`Error::Source`] from a deferred or lent variable, [`Error::Io`]. The bundle
     /// cannot be finished afterwards in any useful way: drop it.
     pub fn add_all<'v>(&mut self, variables: impl IntoIterator<Item = Variable<'v>>) -> Result<()> {
-        let (mut ids, mut jobs) = (Vec::new(), Vec::new());
+        let variables = variables.into_iter();
+        let (least, _) = variables.size_hint();
+        let (mut ids, mut jobs) = (Vec::with_capacity(least), Vec::with_capacity(least));
         for variable in variables {
             let (id, job) = self.reserve(variable)?;
             ids.push(id);

@@ -15,15 +15,6 @@ pub(super) const LINE: usize = 16;
 /// What is larger does not stay in the cache of a core.
 const CACHED: usize = 1 << 20;
 
-/// Four elements.
-#[cfg(target_arch = "x86_64")]
-type Four = std::arch::x86_64::__m128i;
-#[cfg(not(target_arch = "x86_64"))]
-type Four = [u32; 4];
-
-/// A cache line.
-type Line = [Four; LINE / 4];
-
 /// How a plane is gone through.
 #[derive(Debug, Clone, Copy)]
 struct Way {
@@ -31,8 +22,6 @@ struct Way {
     band: usize,
     /// Squares between the one that is moved and the one whose lines are fetched meanwhile.
     ahead: Option<usize>,
-    /// Whether the result goes to memory without being read first, and without taking the place of what is read next.
-    past: bool,
 }
 
 impl Way {
@@ -45,7 +34,7 @@ impl Way {
             (false, true) => (2 * LINE, Some(2)),
             (false, false) => (LINE, Some(2)),
         };
-        Way { band, ahead, past }
+        Way { band, ahead }
     }
 }
 
@@ -66,14 +55,19 @@ pub(super) fn goes_past(bytes: usize) -> bool {
 pub(super) fn copy(row: Axis, column: Axis, from: &[u32], to: &mut [MaybeUninit<u32>], past: bool) {
     let past = past && lead(to) == 0 && column.to.is_multiple_of(LINE);
     let way = Way::of(from, past);
-    if way.past {
-        let streamed = machine::Streamed::default();
-        for_each_square(row, column, way, from, to, |to, line| streamed.write(to, line));
+    if past {
+        for_each_square(row, column, way, from, to, machine::square_past);
+        machine::past();
+    } else if competes(row.from) && !competes(column.to) {
+        for_each_square(row, column, way, from, to, machine::square_by_source);
     } else {
-        for_each_square(row, column, way, from, to, |to, line| {
-            to.write_copy_of_slice(bytemuck::cast_slice(&line));
-        });
+        for_each_square(row, column, way, from, to, machine::square);
     }
+}
+
+/// Whether lines so far apart have the same few places in the cache.
+fn competes(stride: usize) -> bool {
+    (stride * size_of::<u32>()).is_multiple_of(4096)
 }
 
 #[inline(always)]
@@ -84,7 +78,7 @@ fn for_each_square(
     way: Way,
     from: &[u32],
     to: &mut [MaybeUninit<u32>],
-    write: impl Fn(&mut [MaybeUninit<u32>; LINE], Line),
+    square: impl Fn(&[u32], usize, &mut [MaybeUninit<u32>], usize),
 ) {
     for band in (0..row.len).step_by(way.band) {
         for i in (0..column.len).step_by(LINE) {
@@ -97,54 +91,139 @@ fn for_each_square(
                 if let Some((on, rows)) = ahead {
                     (j + rows..j + rows + LINE).for_each(|line| machine::fetch(from, line * row.from + on));
                 }
-                let source = &from[j * row.from + i..];
-                let lines: [&[u32; LINE]; LINE] =
-                    std::array::from_fn(|line| source[line * row.from..].first_chunk().unwrap_or(&[0; LINE]));
-                for group in 0..LINE / 4 {
-                    let turned: [[Four; 4]; LINE / 4] = std::array::from_fn(|k| {
-                        let of = |line: usize| four(lines[4 * k + line], group);
-                        machine::turn([of(0), of(1), of(2), of(3)])
-                    });
-                    for line in 0..4 {
-                        let start = (i + 4 * group + line) * column.to + j;
-                        if let Some(to) = to[start..].first_chunk_mut() {
-                            let [a, b, c, d] = &turned;
-                            write(to, [a[line], b[line], c[line], d[line]]);
-                        }
-                    }
-                }
+                square(
+                    &from[j * row.from + i..],
+                    row.from,
+                    &mut to[i * column.to + j..],
+                    column.to,
+                );
             }
         }
     }
 }
 
-/// Four elements of a line, by the number of their group.
+/// Fails if the lines of a square, which begin so far apart, do not lie within a slice of this length.
 #[inline(always)]
-fn four(line: &[u32; LINE], group: usize) -> Four {
-    bytemuck::cast(line.as_chunks::<4>().0[group])
+fn assert_within(stride: usize, len: usize) {
+    let needed = stride.checked_mul(LINE - 1).and_then(|last| last.checked_add(LINE));
+    assert!(needed.is_some_and(|needed| needed <= len), "a square has whole lines");
 }
 
 #[cfg(target_arch = "x86_64")]
 mod machine {
+    #![allow(
+        unsafe_code,
+        reason = "these are instructions that the language has no other words for"
+    )]
+
     use std::arch::x86_64::{
-        _MM_HINT_T0, _mm_prefetch, _mm_sfence, _mm_stream_si128, _mm_unpackhi_epi32, _mm_unpackhi_epi64,
-        _mm_unpacklo_epi32, _mm_unpacklo_epi64,
+        __m128i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_storeu_si128, _mm_stream_si128,
+        _mm_unpackhi_epi32, _mm_unpackhi_epi64, _mm_unpacklo_epi32, _mm_unpacklo_epi64,
     };
     use std::mem::MaybeUninit;
 
-    use super::{Four, LINE, Line};
+    use super::{LINE, assert_within};
 
-    /// Lines become columns. The compiler does not see these eight instructions in what says the same.
+    /// Vectors of four elements in a line.
+    const FOURS: usize = LINE / 4;
+
+    /// Moves a square, line of the result by line.
     #[inline(always)]
-    #[allow(
-        unsafe_code,
-        reason = "instructions that every x86-64 has are not known to be safe everywhere"
-    )]
-    pub(super) fn turn([a, b, c, d]: [Four; 4]) -> [Four; 4] {
-        // SAFETY: every x86-64 has these instructions, which only move what is in registers.
+    pub(super) fn square(from: &[u32], from_stride: usize, to: &mut [MaybeUninit<u32>], to_stride: usize) {
+        assert_within(from_stride, from.len());
+        assert_within(to_stride, to.len());
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr().cast::<u32>());
+        for columns in 0..FOURS {
+            for rows in 0..FOURS / 2 {
+                // SAFETY: every x86-64 has these instructions. What is read and written are whole vectors of the square, of
+                // which both slices have all lines, as was asserted; no alignment is needed.
+                unsafe {
+                    let [a, b] = [2 * rows, 2 * rows + 1]
+                        .map(|rows| turned(from.add(4 * rows * from_stride + 4 * columns), from_stride));
+                    for line in 0..4 {
+                        let start = to.add((4 * columns + line) * to_stride + 8 * rows).cast::<__m128i>();
+                        _mm_storeu_si128(start, a[line]);
+                        _mm_storeu_si128(start.add(1), b[line]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves a square, line of the source by line: each is read whole before it has to make room for the others.
+    #[inline(always)]
+    pub(super) fn square_by_source(from: &[u32], from_stride: usize, to: &mut [MaybeUninit<u32>], to_stride: usize) {
+        assert_within(from_stride, from.len());
+        assert_within(to_stride, to.len());
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr().cast::<u32>());
+        for rows in 0..FOURS {
+            for columns in 0..FOURS {
+                // SAFETY: as in `square`.
+                unsafe {
+                    let turned = turned(from.add(4 * rows * from_stride + 4 * columns), from_stride);
+                    for (line, part) in turned.into_iter().enumerate() {
+                        _mm_storeu_si128(to.add((4 * columns + line) * to_stride + 4 * rows).cast(), part);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves a square into memory, past the cache. Others see it, and this core too, after [`past`]. One whose lines do
+    /// not begin cache lines goes through the cache.
+    #[inline(always)]
+    pub(super) fn square_past(from: &[u32], from_stride: usize, to: &mut [MaybeUninit<u32>], to_stride: usize) {
+        let aligned = to.as_ptr().cast::<__m128i>().is_aligned() && to_stride.is_multiple_of(LINE);
+        if !aligned {
+            return square(from, from_stride, to, to_stride);
+        }
+        assert_within(from_stride, from.len());
+        assert_within(to_stride, to.len());
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr().cast::<u32>());
+        for columns in 0..FOURS {
+            // SAFETY: as in `square`; that the result is aligned was seen. Nothing reads what was written before the fence
+            // in `past`: whoever moves squares borrows the whole result until then.
+            unsafe {
+                let parts: [[__m128i; 4]; FOURS] =
+                    std::array::from_fn(|rows| turned(from.add(4 * rows * from_stride + 4 * columns), from_stride));
+                for line in 0..4 {
+                    let start = to.add((4 * columns + line) * to_stride).cast::<__m128i>();
+                    for (rows, part) in parts.iter().enumerate() {
+                        _mm_stream_si128(start.add(rows), part[line]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends writing past the cache.
+    pub(super) fn past() {
+        // SAFETY: every x86-64 has the instruction, and it only orders writes.
+        unsafe { _mm_sfence() };
+    }
+
+    /// Has the machine fetch what will be read soon. It sees lines that are gone through forwards by itself, but not as
+    /// many at once.
+    #[inline(always)]
+    pub(super) fn fetch(elements: &[u32], at: usize) {
+        // SAFETY: every x86-64 has the instruction; it changes nothing that a program could see, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().wrapping_add(at).cast()) };
+    }
+
+    /// Four elements of four lines, as columns.
+    ///
+    /// # Safety
+    /// All four, `stride` elements apart, lie within memory that may be read.
+    #[inline(always)]
+    unsafe fn turned(from: *const u32, stride: usize) -> [__m128i; 4] {
+        // SAFETY: the caller sees to it; every x86-64 has these instructions, which need no alignment.
         unsafe {
-            let [ab, cd] = [_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d)];
-            let [ab_high, cd_high] = [_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d)];
+            let a = _mm_loadu_si128(from.cast());
+            let b = _mm_loadu_si128(from.add(stride).cast());
+            let c = _mm_loadu_si128(from.add(2 * stride).cast());
+            let d = _mm_loadu_si128(from.add(3 * stride).cast());
+            let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+            let (ab_high, cd_high) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
             [
                 _mm_unpacklo_epi64(ab, cd),
                 _mm_unpackhi_epi64(ab, cd),
@@ -153,68 +232,29 @@ mod machine {
             ]
         }
     }
-
-    /// Has the machine fetch what will be read soon. It sees lines that are gone through forwards by itself, but not as
-    /// many at once.
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "fetching ahead is an instruction of its own")]
-    pub(super) fn fetch(elements: &[u32], at: usize) {
-        // SAFETY: every x86-64 has the instruction; it changes nothing that a program could see, wherever it points.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().wrapping_add(at).cast()) };
-    }
-
-    /// Lines that were written past the cache. Others see them, and this core too, when this is dropped.
-    #[derive(Default)]
-    pub(super) struct Streamed(());
-
-    impl Streamed {
-        /// Writes a line. `to` begins a cache line; one that does not is written through the cache.
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "writing past the cache is an instruction of its own")]
-        pub(super) fn write(&self, to: &mut [MaybeUninit<u32>; LINE], line: Line) {
-            let start: *mut Four = to.as_mut_ptr().cast();
-            if !start.is_aligned() {
-                to.write_copy_of_slice(bytemuck::cast_slice(&line));
-                return;
-            }
-            for (k, part) in line.into_iter().enumerate() {
-                // SAFETY: `to` is four vectors of 16 bytes, which were seen to be aligned; every x86-64 has the
-                // instruction. Nothing reads what was written before the fence below: whoever writes lines here
-                // borrows the whole result until `self` is dropped.
-                unsafe { _mm_stream_si128(start.add(k), part) };
-            }
-        }
-    }
-
-    impl Drop for Streamed {
-        #[allow(unsafe_code, reason = "the fence is an instruction of its own")]
-        fn drop(&mut self) {
-            // SAFETY: every x86-64 has it, and it only orders writes.
-            unsafe { _mm_sfence() };
-        }
-    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 mod machine {
     use std::mem::MaybeUninit;
 
-    use super::{Four, LINE, Line};
+    use super::{LINE, assert_within};
 
-    /// Lines become columns.
-    pub(super) fn turn([a, b, c, d]: [Four; 4]) -> [Four; 4] {
-        std::array::from_fn(|column| [a[column], b[column], c[column], d[column]])
-    }
-
-    pub(super) fn fetch(_: &[u32], _: usize) {}
-
-    /// Lines of the result, which go through the cache.
-    #[derive(Default)]
-    pub(super) struct Streamed(());
-
-    impl Streamed {
-        pub(super) fn write(&self, to: &mut [MaybeUninit<u32>; LINE], line: Line) {
-            to.write_copy_of_slice(line.as_flattened());
+    /// Moves a square, line of the result by line.
+    #[expect(clippy::indexing_slicing, reason = "the lines were asserted to be there")]
+    pub(super) fn square(from: &[u32], from_stride: usize, to: &mut [MaybeUninit<u32>], to_stride: usize) {
+        assert_within(from_stride, from.len());
+        assert_within(to_stride, to.len());
+        for line in 0..LINE {
+            let column: [u32; LINE] = std::array::from_fn(|row| from[row * from_stride + line]);
+            to[line * to_stride..][..LINE].write_copy_of_slice(&column);
         }
     }
+
+    pub(super) use square as square_by_source;
+    pub(super) use square as square_past;
+
+    pub(super) fn past() {}
+
+    pub(super) fn fetch(_: &[u32], _: usize) {}
 }
