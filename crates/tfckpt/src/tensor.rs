@@ -42,11 +42,12 @@ pub struct Variable<'a> {
     name: Vec<u8>,
     dtype: DType,
     shape: Shape,
-    /// Of a partitioned variable: the shape of the whole, and which part this is.
-    part: Option<(Shape, Slice)>,
+    /// Of a partitioned variable: the shape of the whole, and which part this is. Most variables have neither this nor
+    /// the next, and there may be many of them.
+    part: Option<Box<(Shape, Slice)>>,
     trainable: bool,
     /// What brings the bytes into the layout of the checkpoint.
-    pub(crate) transform: Option<Transform>,
+    pub(crate) transform: Option<Box<Transform>>,
     pub(crate) payload: Payload<'a>,
 }
 
@@ -55,8 +56,8 @@ pub(crate) struct VariableParts<'a> {
     pub(crate) name: Vec<u8>,
     pub(crate) dtype: DType,
     pub(crate) shape: Shape,
-    pub(crate) part: Option<(Shape, Slice)>,
-    pub(crate) transform: Option<Transform>,
+    pub(crate) part: Option<Box<(Shape, Slice)>>,
+    pub(crate) transform: Option<Box<Transform>>,
     pub(crate) payload: Payload<'a>,
 }
 
@@ -190,7 +191,7 @@ impl<'a> Variable<'a> {
                     }
                 }));
             }
-            _ => self.transform = Some(transform),
+            _ => self.transform = Some(Box::new(transform)),
         }
         self
     }
@@ -231,7 +232,7 @@ impl<'a> Variable<'a> {
     /// and the float8s, of which it reads single slices only.
     #[must_use]
     pub fn slice_of(mut self, whole: impl Into<Shape>, slice: Slice) -> Self {
-        self.part = Some((whole.into(), slice));
+        self.part = Some(Box::new((whole.into(), slice)));
         self
     }
 
@@ -250,7 +251,7 @@ impl<'a> Variable<'a> {
 
     /// Of a slice: the shape of the whole variable, and which part this is.
     pub fn part(&self) -> Option<(&Shape, &Slice)> {
-        self.part.as_ref().map(|(whole, slice)| (whole, slice))
+        self.part.as_deref().map(|(whole, slice)| (whole, slice))
     }
 
     /// The same variable under another name.

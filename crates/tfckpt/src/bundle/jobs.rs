@@ -27,10 +27,10 @@ pub(super) struct Job<'a> {
 
 /// Where the bytes of a variable come from.
 pub(super) enum Content<'a> {
-    Bytes(Cow<'a, [u8]>, Option<Moving>),
+    Bytes(Cow<'a, [u8]>, Option<Box<Moving>>),
     /// Strings or variants, whose checksum is not that of their bytes.
     Framed(Cow<'a, [u8]>, Crc),
-    Lent(Lent<'a>, Option<Moving>),
+    Lent(Lent<'a>, Option<Box<Moving>>),
     Deferred(Slots<Deferred<'a>>),
 }
 
@@ -134,9 +134,9 @@ fn gather(jobs: &[Job<'_>], range: Range<usize>, files: &DataFiles, buffer: &mut
     for (number, job) in range.zip(some) {
         let start = buffer.len();
         match &job.content {
-            Content::Bytes(bytes, moving) => append(job, bytes, moving.as_ref(), buffer)?,
+            Content::Bytes(bytes, moving) => append(job, bytes, moving.as_deref(), buffer)?,
             Content::Framed(bytes, _) => buffer.extend_from_slice(bytes),
-            Content::Lent(lent, moving) => lend(&job.spec, lent, |bytes| append(job, bytes, moving.as_ref(), buffer))?,
+            Content::Lent(lent, moving) => lend(&job.spec, lent, |bytes| append(job, bytes, moving.as_deref(), buffer))?,
             Content::Deferred(deferred) => {
                 let Some(deferred) = deferred.take(0) else { continue };
                 produce(&job.spec, deferred, |bytes| {
@@ -196,9 +196,9 @@ fn part(job: &Job<'_>, range: Range<usize>, files: &DataFiles, buffer: &mut Vec<
         Ok(())
     };
     match &job.content {
-        Content::Bytes(bytes, moving) => put(bytes, moving.as_ref())?,
+        Content::Bytes(bytes, moving) => put(bytes, moving.as_deref())?,
         Content::Framed(bytes, _) => put(bytes, None)?,
-        Content::Lent(lent, moving) => lend(&job.spec, lent, |bytes| put(bytes, moving.as_ref()))?,
+        Content::Lent(lent, moving) => lend(&job.spec, lent, |bytes| put(bytes, moving.as_deref()))?,
         Content::Deferred(_) => {}
     }
     files.written(job.place.after(range.start), range.len() as u64);

@@ -150,7 +150,7 @@ impl BundleWriter {
             transform,
             payload,
         } = variable.into_parts();
-        let part = part.filter(|(whole, slice)| !slice.is_full(whole));
+        let part = part.filter(|part| !part.1.is_full(&part.0));
         let mut spec = Spec {
             name,
             dtype,
@@ -158,7 +158,7 @@ impl BundleWriter {
             size: expected.unwrap_or(0),
         };
         let moving = match transform {
-            Some(transform) => transform.for_variable(&spec.name(), dtype, spec.size)?,
+            Some(transform) => transform.for_variable(&spec.name(), dtype, spec.size)?.map(Box::new),
             None => None,
         };
         let content = match payload {
@@ -180,7 +180,8 @@ impl BundleWriter {
             Payload::Deferred(produce) => Content::Deferred(Slots::new([produce])),
         };
         let place = self.data.reserve(spec.size, self.max_shard_bytes)?;
-        if let Some((whole, slice)) = part {
+        if let Some(part) = part {
+            let (whole, slice) = *part;
             let slice = slice_proto(&slice);
             match self.entries.get_mut(&spec.name) {
                 Some(entry) => entry.slices.push(slice),
