@@ -58,8 +58,12 @@ mod directory {
 }
 
 mod burn_learner {
+    use std::sync::Arc;
+
+    use burn::data::dataloader::{DataLoader, Dataset, batcher::Batcher};
     use burn::optim::ModuleOptimizer;
-    use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
+    use burn::train::{InferenceStep, Learner, LearnerModel, LearningResult, SupervisedTraining, TrainStep};
+    use tfckpt_burn::training::Epochs;
     use tfckpt_burn::{Hooked, TfCheckpoints};
 
     fn before<M: LearnerModel>(
@@ -77,6 +81,23 @@ mod burn_learner {
     ) -> tfckpt_burn::Result<LearningResult<M>> {
         let tf = TfCheckpoints::new("run").max_to_keep(5).every_steps(100);
         tf.launch(training, model, optimizer, 1e-3)
+    }
+
+    #[expect(clippy::let_and_return, reason = "the README's own line")]
+    fn within_epochs<M, I>(
+        tf: TfCheckpoints,
+        dataset: impl Dataset<I> + 'static,
+        batcher: impl Batcher<I, <M as TrainStep>::Input> + 'static,
+        valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
+    ) -> SupervisedTraining<Hooked<M>>
+    where
+        M: LearnerModel,
+        I: Send + Sync + Clone + 'static,
+        <M as TrainStep>::Input: Send,
+    {
+        let tf = tf.epochs(Epochs::new(dataset.len(), 32).shuffle(7)).seed_each_step(7);
+        let training = SupervisedTraining::new("artifacts", tf.loader(dataset, batcher), valid);
+        training
     }
 }
 

@@ -191,6 +191,25 @@ fn listeners_hear_of_every_save_and_one_of_them_ends_the_training() {
 }
 
 #[test]
+fn a_listener_may_end_a_training_at_the_save_before_its_first_step() {
+    let _alone = alone();
+    let [hand, learned] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let stopping = |dir: &Path| {
+        let tf = TfCheckpoints::new(dir).save_at_start(true);
+        tf.listener(|_: &Saved| ControlFlow::Break(()))
+    };
+    let it = Loop::start(stopping(hand.path())).unwrap();
+    assert!(it.tf.should_stop() && it.tf.next_batch().is_none());
+    assert_eq!(it.finish(), None, "step 0 is saved");
+    // A learner looks after a step.
+    let tf = with_epochs(stopping(learned.path()));
+    let result = learner(learned.path(), 3, &tf, Cut::Never, Interrupter::new());
+    let reason = result.interrupted.unwrap().reason.unwrap();
+    assert_eq!(reason, "a listener asked to stop: step 1 is saved");
+    assert_eq!(latest_step(learned.path()), 1);
+}
+
+#[test]
 fn a_learner_that_others_interrupt_is_saved_as_far_as_it_came() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();

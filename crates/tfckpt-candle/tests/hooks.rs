@@ -152,6 +152,40 @@ fn listeners_hear_of_every_save_and_one_of_them_ends_the_training() -> Result {
     Ok(())
 }
 
+#[test]
+fn a_listener_may_end_a_training_at_the_save_before_its_first_step() -> Result {
+    let dir = tempfile::tempdir()?;
+    let net = Net::new(true)?;
+    let mut optimizer = Adam::new(&net.varmap, ParamsAdam::default())?;
+    let mut run = net
+        .run(dir.path(), &optimizer)
+        .save_at_start(true)
+        .listener(|_: &Saved| ControlFlow::Break(()));
+    assert_eq!(run.restore_or_initialize()?, 0);
+    assert!(run.should_stop() && run.next_batch().is_none());
+    // A loop that looks only after a step has this one saved.
+    step(&mut run, &net, &mut optimizer, &[1, 2, 3])?;
+    assert_eq!(run.after_step()?.map(|saved| saved.global_step), Some(1));
+    assert!(run.finish()?.is_none());
+    Ok(())
+}
+
+#[test]
+fn a_save_that_failed_is_due_again_after_the_next_step() -> Result {
+    let dir = tempfile::tempdir()?;
+    let net = Net::new(true)?;
+    let mut optimizer = Adam::new(&net.varmap, ParamsAdam::default())?;
+    let mut run = net.run(dir.path(), &optimizer).every_steps(3);
+    run.restore_or_initialize()?;
+    // Where the index of step 3 should be.
+    std::fs::create_dir(dir.path().join("model.ckpt-3.index"))?;
+    let saves = (0..8).map(|_| one_step(&mut run, &net, &mut optimizer));
+    let saves: Vec<Option<Option<i64>>> = saves.map(|saved| saved.ok()).collect();
+    let [no, failed] = [Some(None), None];
+    assert_eq!(saves, [no, no, failed, Some(Some(4)), no, no, Some(Some(7)), no]);
+    Ok(())
+}
+
 fn optimizer_step(run: &mut Run, net: &Net, optimizer: &mut Adam) -> Result {
     step(run, net, optimizer, &[1, 2, 3])?;
     run.after_step()?;

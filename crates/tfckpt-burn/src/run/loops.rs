@@ -58,6 +58,7 @@ impl TfCheckpoints {
     ///
     /// # Errors
     /// The save failed, or one in the background did meanwhile. The checkpoints before are as they were.
+    /// The step is done and counted all the same; a loop that goes on saves after the next one.
     pub fn after_step<M: Module>(
         &self,
         model: &M,

@@ -110,7 +110,8 @@ impl TfCheckpoints {
         self.trigger(|trigger| trigger.every_seconds(seconds))
     }
 
-    /// Whether a run that starts from nothing is saved before its first step. Default: false.
+    /// Whether a run that starts from nothing is saved before its first step. Default: false. See [`SaveListener`] for what it
+    /// means to ask for the end at this save.
     #[must_use]
     pub fn save_at_start(self, save: bool) -> Self {
         self.trigger(|trigger| trigger.at_start(save))

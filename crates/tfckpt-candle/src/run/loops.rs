@@ -35,6 +35,7 @@ impl Run {
     ///
     /// # Errors
     /// As [`save`](Self::save), also for a save in the background that failed meanwhile.
+    /// The step is done and counted all the same; a loop that goes on saves after the next one.
     pub fn after_step(&mut self) -> Result<Option<Saved>> {
         let due = self.hooks.after_step();
         if self.saves_on_panic {

@@ -103,7 +103,8 @@ impl Run {
         self.trigger(|trigger| trigger.every_seconds(seconds))
     }
 
-    /// Whether [`restore_or_initialize`](Self::restore_or_initialize) saves a run that starts from nothing. Default: false.
+    /// Whether [`restore_or_initialize`](Self::restore_or_initialize) saves a run that starts from nothing. Default: false. See
+    /// [`SaveListener`] for what it means to ask for the end at this save.
     #[must_use]
     pub fn save_at_start(self, save: bool) -> Self {
         self.trigger(|trigger| trigger.at_start(save))

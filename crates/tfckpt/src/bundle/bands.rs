@@ -111,7 +111,7 @@ fn by_one(
     let parts = (0..parts.len()).filter_map(|number| parts.take(number));
     let parts: Vec<(usize, Blank<'_>)> = parts.collect();
     let start = parts.first().map_or(0, |(_, part)| part.address());
-    let mut parts: Vec<(usize, Moved<'_>)> = parts.into_iter().map(|(to, part)| (to, part.to_move_to())).collect();
+    let mut parts: Vec<(usize, Moved<'_>)> = parts.into_iter().map(|(to, part)| (to, part.into_moved())).collect();
     let (mut crc, mut band) = (Crc::default(), pool.take());
     for piece in moving.bands(len, BAND, start) {
         crc = band.read(raw, info, piece, crc)?;
@@ -152,7 +152,7 @@ fn by_several(
     };
     let work = |thread: usize| {
         // Each touches its own part for the first time.
-        let mut part = parts.take(thread).map(|(to, part)| (to, part.to_move_to()));
+        let mut part = parts.take(thread).map(|(to, part)| (to, part.into_moved()));
         for first in (0..pieces.len()).step_by(threads) {
             if let Err(error) = read_piece(thread, first + thread) {
                 failed.store(true, Ordering::Relaxed);

@@ -98,7 +98,7 @@ impl Bundle {
                 stored
             }
         };
-        destination.to_move_to().put(moving, 0, &stored, 0);
+        destination.into_moved().put(moving, 0, &stored, 0);
         Ok(())
     }
 }

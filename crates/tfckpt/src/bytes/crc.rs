@@ -82,6 +82,7 @@ const fn product(a: u32, mut b: u32) -> u32 {
 }
 
 /// `x^(2^i)` for each `i`. Squaring once more gives `x` again.
+#[expect(clippy::indexing_slicing, reason = "checked by the compiler, which computes it")]
 const SQUARES: [u32; 31] = {
     let mut squares = [X; 31];
     let mut i = 1;

@@ -117,7 +117,7 @@ impl<'b> Blank<'b> {
     }
 
     /// For bytes that come in the order of the file and go to other places.
-    pub(crate) fn to_move_to(mut self) -> Moved<'b> {
+    pub(crate) fn into_moved(mut self) -> Moved<'b> {
         self.map();
         Moved { blank: self, next: 0 }
     }
@@ -221,7 +221,7 @@ mod tests {
         let source: Vec<u8> = (0..16).collect();
         let turns = |turns: [usize; 2]| {
             filled::<u32, ()>(4, |blank| {
-                let mut moved = blank.to_move_to();
+                let mut moved = blank.into_moved();
                 for at in turns {
                     moved.put(&moving, at, &source[at..at + 8], 0);
                 }

@@ -129,6 +129,7 @@ mod machine {
 
     /// Moves a square, line of the result by line.
     #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "a vector of four has four lines")]
     pub(super) fn square(from: &[u32], from_stride: usize, to: &mut [MaybeUninit<u32>], to_stride: usize) {
         assert_within(from_stride, from.len());
         assert_within(to_stride, to.len());
@@ -172,6 +173,7 @@ mod machine {
     /// Moves a square into memory, past the cache. Others see it, and this core too, after [`past`]. One whose lines do
     /// not begin cache lines goes through the cache.
     #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "a vector of four has four lines")]
     pub(super) fn square_past(from: &[u32], from_stride: usize, to: &mut [MaybeUninit<u32>], to_stride: usize) {
         let aligned = to.as_ptr().cast::<__m128i>().is_aligned() && to_stride.is_multiple_of(LINE);
         if !aligned {

@@ -11,6 +11,10 @@ use crate::checkpoint::Saved;
 /// All listeners hear of a save, in the order they were added, also when one of them asks to stop. The save is made in
 /// any case; [`ControlFlow::Break`] ends the training after it. In TensorFlow only `after_save` can ask so.
 ///
+/// Also at the save before the first step, where TensorFlow does not hear it: there are then no batches, and a loop that
+/// numbers its steps by itself sees it by `should_stop`. One that looks only after a step, as a `Learner` of Burn does, takes
+/// this one step, saves it, and ends.
+///
 /// A closure over what was saved is a listener as well:
 ///
 /// ```

@@ -11,6 +11,10 @@ use crate::checkpoint::{Clock, SystemClock};
 /// TensorFlow's `CheckpointSaverHook`, which refuses both together and saves every 600 seconds unless told otherwise, this
 /// takes both, and does nothing unless asked. Nothing is due twice at one step.
 ///
+/// A save that failed was none: if the loop goes on after the error, it is due again after the next step, and so on until one
+/// succeeds. TensorFlow's hook counts from the failed one, so that a whole interval passes before the next. One in the
+/// background counts as soon as it is on its way, and what became of it is told later.
+///
 /// To decide costs nanoseconds; the clock is looked at only if there is an interval in seconds.
 ///
 /// ```
@@ -88,7 +92,8 @@ impl Trigger {
     }
 
     /// Whether a run saves before its first step, unless the step it starts at is saved already. Default: false;
-    /// TensorFlow's hook does, and after a restore writes the same step again.
+    /// TensorFlow's hook does, and after a restore writes the same step again; and it does not hear a listener that asks to
+    /// stop at this save, which here [is heeded](super::SaveListener).
     #[must_use]
     pub fn at_start(mut self, save: bool) -> Self {
         self.at_start = save;
