@@ -136,7 +136,9 @@ fn gather(jobs: &[Job<'_>], range: Range<usize>, files: &DataFiles, buffer: &mut
         match &job.content {
             Content::Bytes(bytes, moving) => append(job, bytes, moving.as_deref(), buffer)?,
             Content::Framed(bytes, _) => buffer.extend_from_slice(bytes),
-            Content::Lent(lent, moving) => lend(&job.spec, lent, |bytes| append(job, bytes, moving.as_deref(), buffer))?,
+            Content::Lent(lent, moving) => {
+                lend(&job.spec, lent, |bytes| append(job, bytes, moving.as_deref(), buffer))?
+            }
             Content::Deferred(deferred) => {
                 let Some(deferred) = deferred.take(0) else { continue };
                 produce(&job.spec, deferred, |bytes| {
