@@ -62,7 +62,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         exit => {
             let bad = findings.len();
             let what = match exit {
-                Exit::Corrupt => "corrupt: use an older checkpoint, or a copy",
+                Exit::Corrupt => {
+                    "corrupt: restore it from a copy, or use an older checkpoint: `tfckpt repair` goes back to one"
+                }
                 _ => "not verified",
             };
             let text = format!("`{prefix}`: {bad} of {} {what}", count(variables, "variable"));

@@ -187,7 +187,9 @@ impl Broken {
         };
         let fate = match &self.fate {
             Fate::Left => "left there: restore it from a copy, or have it deleted (`delete_broken`)".to_owned(),
-            Fate::New => "left there: it changed in the last minute, and may be on its way".to_owned(),
+            Fate::New => {
+                "left there: it changed in the last minute, and may be on its way; look again in a minute".to_owned()
+            }
             Fate::Linked => "left there: one of its files is a symbolic link".to_owned(),
             Fate::Pinned => "left there: it is pinned; restore it from a copy".to_owned(),
             Fate::NotSure => "left there: it may be something else; look at it yourself".to_owned(),

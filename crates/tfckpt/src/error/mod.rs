@@ -107,7 +107,7 @@ pub enum Error {
     },
 
     /// The index file is damaged, or no index of a tensor bundle at all.
-    #[error("`{}` is not a readable checkpoint index: {fault}; restore the file from a copy, or use an older checkpoint", path.display())]
+    #[error("`{}` is not a readable checkpoint index: {fault}; restore it from a copy, or use an older checkpoint: `tfckpt repair` goes back to one", path.display())]
     CorruptIndex {
         /// The `.index` file.
         path: PathBuf,
@@ -145,7 +145,7 @@ pub enum Error {
     },
 
     /// A data file ends before the variable does.
-    #[error("`{}` has {file_len} bytes, but variable `{name}` lies at bytes {offset}..{}: the file is truncated", path.display(), offset.saturating_add(*size))]
+    #[error("`{}` has {file_len} bytes, but variable `{name}` lies at bytes {offset}..{}: the file is truncated; restore it from a copy, or use an older checkpoint: `tfckpt repair` goes back to one", path.display(), offset.saturating_add(*size))]
     ShardTruncated {
         /// The data file.
         path: PathBuf,
@@ -160,7 +160,7 @@ pub enum Error {
     },
 
     /// The bytes of a variable are not those that were written.
-    #[error("`{}`: variable `{name}` at bytes {offset}..{} is corrupt: crc32c {computed:#010x}, stored {stored:#010x}; use an older checkpoint", path.display(), offset.saturating_add(*size))]
+    #[error("`{}`: variable `{name}` at bytes {offset}..{} is corrupt: crc32c {computed:#010x}, stored {stored:#010x}; restore the file from a copy, or use an older checkpoint: `tfckpt repair` goes back to one", path.display(), offset.saturating_add(*size))]
     Checksum {
         /// The data file.
         path: PathBuf,
