@@ -1,9 +1,12 @@
-//! Layouts: the same elements in another order.
+//! Layouts: the same elements in another order. Recipes: one array out of several.
 
+mod recipe;
 mod squares;
 mod transform;
 mod transpose;
 
+pub(crate) use recipe::{Given, Ready};
+pub use recipe::{Recipe, RecipeFault, Source};
 pub use transform::Transform;
 pub(crate) use transform::{Moving, PIECE, pieces, whole_units};
 pub(crate) use transpose::{Axis, for_each_offset};
@@ -11,10 +14,11 @@ pub(crate) use transpose::{Axis, for_each_offset};
 use crate::shape::Shape;
 
 /// How a variable's layout in the checkpoint follows from that of the model's parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Layout {
     /// The same.
+    #[default]
     Same,
     /// Axis `i` of the variable is axis `permutation[i]` of the parameter.
     Permuted(&'static [usize]),

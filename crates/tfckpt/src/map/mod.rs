@@ -16,6 +16,7 @@ mod assign;
 mod layer;
 mod names;
 mod plan;
+mod recipe;
 mod report;
 
 #[cfg(feature = "regex")]
@@ -26,4 +27,5 @@ pub use names::NameMap;
 pub use plan::{Filling, Plan, Step, Target};
 pub use report::{LoadReport, Loaded, Mismatched, Missing};
 
-pub use crate::layout::{Layout, Transform};
+pub use crate::layout::{Layout, Recipe, RecipeFault, Source, Transform};
+pub use recipe::Ingredient;
