@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::dtype::DType;
 use crate::error::{BoxError, Error, Result};
-use crate::layout::{Given, Recipe, Source};
+use crate::layout::{Given, Ready, Recipe, Source};
 use crate::tensor::{Sink, Variable};
 
 type Fetch<'a> = Arc<dyn Fn(&mut Sink<'_>) -> Result<(), BoxError> + Send + Sync + 'a>;
@@ -110,6 +110,33 @@ impl Recipe {
         find: impl Fn(&str) -> Option<Ingredient<'a>>,
     ) -> Result<Variable<'a>> {
         let name = name.into();
+        let (dtype, ready, parts) = self.prepared(&name, &find)?;
+        let dims = ready.dims().to_vec();
+        Ok(Variable::deferred(name, dtype, dims, move |sink| {
+            let bytes: Vec<Vec<u8>> = parts.iter().map(Ingredient::bytes).collect::<Result<_, _>>()?;
+            let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+            sink(&ready.bytes(dtype, &bytes))
+        }))
+    }
+
+    /// Whether the result is zero everywhere, with the parameters as they are now.
+    pub(super) fn is_zero<'a>(&self, name: &str, find: &dyn Fn(&str) -> Option<Ingredient<'a>>) -> Result<bool> {
+        let (dtype, ready, parts) = self.prepared(name, find)?;
+        let bytes = parts.iter().map(Ingredient::bytes).collect::<Result<Vec<_>, _>>();
+        let bytes = bytes.map_err(|source| Error::Source {
+            name: name.to_owned(),
+            source,
+        })?;
+        let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        Ok(ready.bytes(dtype, &bytes).iter().all(|byte| *byte == 0))
+    }
+
+    /// This, checked, and its ingredients in the order of their numbers.
+    fn prepared<'a>(
+        &self,
+        name: &str,
+        find: &dyn Fn(&str) -> Option<Ingredient<'a>>,
+    ) -> Result<(DType, Ready, Vec<Ingredient<'a>>)> {
         let mut parts: Vec<Ingredient<'a>> = Vec::new();
         let mut give = |source: &Source| {
             let (found, part) = source.names.iter().find_map(|name| Some((name, find(name)?)))?;
@@ -122,19 +149,12 @@ impl Recipe {
             parts.push(part);
             Some(given)
         };
-        let first = self
-            .sources()
-            .next()
-            .and_then(|source| source.names.iter().find_map(|name| find(name)));
+        let first = self.sources().next();
+        let first = first.and_then(|source| source.names.iter().find_map(|name| find(name)));
         let dtype = first.map_or(DType::Float32, |part| part.dtype);
         let ready = self
             .check(dtype, &mut give)
             .map_err(|fault| Error::invalid(format!("variable `{name}` cannot be made: {fault}")))?;
-        let dims = ready.dims().to_vec();
-        Ok(Variable::deferred(name, dtype, dims, move |sink| {
-            let bytes: Vec<Vec<u8>> = parts.iter().map(Ingredient::bytes).collect::<Result<_, _>>()?;
-            let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-            sink(&ready.bytes(dtype, &bytes))
-        }))
+        Ok((dtype, ready, parts))
     }
 }
