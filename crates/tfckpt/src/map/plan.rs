@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::convert::{Conversion, Fidelity};
+use super::hint::hint;
 use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::io::Work;
+use crate::io::{Work, zeroed};
 use crate::layout::{Layout, Transform};
 use crate::objects::OBJECT_GRAPH_KEY;
 use crate::shape::Shape;
@@ -20,7 +22,8 @@ pub struct Target {
     pub path: String,
     /// Names to look for in the checkpoint; the first one that is there counts.
     pub names: Vec<String>,
-    /// The dtypes that it takes, the preferred one first.
+    /// The dtype of its elements in the model, and then those of variables that fill it all the same: they are converted
+    /// as a [`Conversion`] does it. [`NameMap::accepts`](super::NameMap::accepts) says which.
     pub dtypes: Vec<DType>,
     /// Its shape in the model.
     pub shape: Vec<usize>,
@@ -42,6 +45,7 @@ pub struct Step {
     target: usize,
     info: VariableInfo,
     transform: Transform,
+    conversion: Option<Conversion>,
 }
 
 impl Plan {
@@ -108,7 +112,28 @@ impl Plan {
     /// As [`Bundle::verify`].
     pub fn verify(&self, checkpoint: &Bundle) -> Result<()> {
         let infos: Vec<&VariableInfo> = self.steps.iter().map(Step::variable).collect();
-        checkpoint.watch(Work::Verify, &infos, || checkpoint.verify_all(&infos))
+        checkpoint.watch(Work::Verify, &infos, || checkpoint.verify_all(&infos))?;
+        self.check_values(checkpoint)
+    }
+
+    /// Looks whether the values that are to be converted fit, so that carrying the plan out cannot fail half-way for one
+    /// that does not. Reads the variables that this can happen with, and keeps nothing.
+    ///
+    /// # Errors
+    /// [`Error::ValueMisfit`]; as [`Bundle::read_into`].
+    pub fn check_values(&self, checkpoint: &Bundle) -> Result<()> {
+        let is_checked = |step: &&Step| {
+            let fidelity = step.conversion.map(|conversion| conversion.fidelity());
+            // Integers are checked even where floats would be rounded.
+            fidelity == Some(Fidelity::Checked)
+        };
+        let steps: Vec<&Step> = self.steps.iter().filter(is_checked).collect();
+        let infos: Vec<&VariableInfo> = steps.iter().map(|step| step.variable()).collect();
+        let check = |number: usize, reading: &Reading<'_>| match steps.get(number) {
+            Some(step) => Filling { step, reading }.read::<u8>().map(drop),
+            None => Ok(()),
+        };
+        checkpoint.read_each(&infos, check).map(drop)
     }
 
     /// Carries the plan out on all cores: `work` is called once for each step, by several threads at once, and decides
@@ -144,16 +169,19 @@ impl<'c> Draft<'c> {
     pub(super) fn fill(&mut self, checkpoint: &'c Bundle, index: usize, target: &Target, info: &'c VariableInfo) {
         self.used.insert(info.key());
         match fit(info, target) {
-            Ok(transform) => {
+            Ok((transform, conversion)) => {
                 self.report.loaded.push(Loaded {
                     path: target.path.clone(),
                     name: checkpoint.display_name(info),
                     transposed: !transform.is_identity(),
+                    cast: conversion,
+                    instead_of: first_choice(checkpoint, target, info),
                 });
                 self.steps.push(Step {
                     target: index,
                     info: info.clone(),
                     transform,
+                    conversion,
                 });
             }
             Err(mismatched) => self.report.mismatched.push(mismatched),
@@ -194,12 +222,17 @@ impl Step {
         &self.info
     }
 
+    /// How its dtype is changed on the way; `None` if it is that of the model.
+    pub fn conversion(&self) -> Option<Conversion> {
+        self.conversion
+    }
+
     /// Carries out this step alone, as [`Filling::read`], on all cores.
     ///
     /// # Errors
     /// As [`Filling::read`].
     pub fn read<T: Element>(&self, checkpoint: &Bundle) -> Result<Vec<T>> {
-        let read = |_, reading: &Reading<'_>| reading.read_laid_out(&self.transform);
+        let read = |_, reading: &Reading<'_>| Filling { step: self, reading }.read();
         let values = checkpoint.read_each(&[&self.info], read)?;
         Ok(values.into_iter().next().unwrap_or_default())
     }
@@ -223,34 +256,89 @@ impl Filling<'_> {
         &self.step.info
     }
 
+    /// The dtype of what it fills, to which the variable's is converted.
+    pub fn dtype(&self) -> DType {
+        let step = self.step;
+        step.conversion.map_or(step.info.dtype(), |conversion| conversion.to())
+    }
+
     /// The size in bytes of what it fills, safe to allocate: as [`Bundle::checked_size`].
     ///
     /// # Errors
     /// As [`Bundle::checked_size`].
     pub fn size(&self) -> Result<usize> {
-        self.reading.size()
-    }
-
-    /// The bytes of the variable, little-endian and in the layout of the model, in a new vector; `T` only says how they
-    /// are aligned.
-    ///
-    /// # Errors
-    /// As [`Reading::read`].
-    pub fn read<T: Element>(&self) -> Result<Vec<T>> {
-        self.reading.read_laid_out(&self.step.transform)
-    }
-
-    /// Reads the variable into `destination`, little-endian and in the layout of the model: one copy from the file, with
-    /// a transpose a band at a time.
-    ///
-    /// # Errors
-    /// As [`Bundle::read_into`].
-    pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
-        match self.step.transform.is_identity() {
-            true => self.reading.read_into(destination),
-            false => self.reading.read_laid_out_into(&self.step.transform, destination),
+        let size = self.reading.size()?;
+        match self.step.conversion {
+            Some(conversion) => converted_size(conversion, size),
+            None => Ok(size),
         }
     }
+
+    /// The bytes of the variable, little-endian and in the layout and dtype of the model, in a new vector; `T` only says
+    /// how they are aligned.
+    ///
+    /// # Errors
+    /// As [`Reading::read`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
+    pub fn read<T: Element>(&self) -> Result<Vec<T>> {
+        let Some(conversion) = self.step.conversion else {
+            return self.reading.read_laid_out(&self.step.transform);
+        };
+        let source: Vec<u8> = self.reading.read_laid_out(&self.step.transform)?;
+        let mut values: Vec<T> = zeroed(converted_size(conversion, source.len())?);
+        self.convert(conversion, &source, bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+
+    /// Reads the variable into `destination`, little-endian and in the layout and dtype of the model: one copy from the
+    /// file, with a transpose a band at a time. To be converted, it is read into memory of its own first.
+    ///
+    /// # Errors
+    /// As [`Bundle::read_into`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
+    pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
+        let (step, reading) = (self.step, self.reading);
+        if let Some(conversion) = step.conversion {
+            let source: Vec<u8> = reading.read_laid_out(&step.transform)?;
+            return self.convert(conversion, &source, destination);
+        }
+        match step.transform.is_identity() {
+            true => reading.read_into(destination),
+            false => reading.read_laid_out_into(&step.transform, destination),
+        }
+    }
+
+    fn convert(&self, conversion: Conversion, source: &[u8], destination: &mut [u8]) -> Result<()> {
+        conversion.convert(&self.step.info.name(), false, source, destination)
+    }
+}
+
+/// What so many bytes become.
+fn converted_size(conversion: Conversion, size: usize) -> Result<usize> {
+    let (from, to) = (
+        conversion.from().size().unwrap_or(1),
+        conversion.to().size().unwrap_or(1),
+    );
+    let too_large = || {
+        Error::invalid(format!(
+            "{size} bytes of {} are too many of {}",
+            conversion.from(),
+            conversion.to()
+        ))
+    };
+    (size / from)
+        .checked_mul(to)
+        .filter(|size| isize::try_from(*size).is_ok())
+        .ok_or_else(too_large)
+}
+
+/// The name that was looked for first, if this is the variable of another one.
+fn first_choice(checkpoint: &Bundle, target: &Target, info: &VariableInfo) -> Option<String> {
+    let first = target.names.first()?;
+    let is_it = |name: &String| {
+        let found = checkpoint.lookup(name.as_bytes()).ok().flatten();
+        found.is_some_and(|found| found.key() == info.key())
+    };
+    let is_other = !is_it(first) && target.names.iter().skip(1).any(is_it);
+    is_other.then(|| first.clone())
 }
 
 /// The variable, or those that an ambiguous name may mean.
@@ -266,26 +354,37 @@ fn find<'a>(checkpoint: &'a Bundle, target: &Target) -> Result<&'a VariableInfo,
     Err(ambiguous)
 }
 
-/// The transform, if the variable has the dtype and shape that the target needs.
-fn fit(info: &VariableInfo, target: &Target) -> Result<Transform, Mismatched> {
-    let fits = target.dtypes.contains(&info.dtype()) && target.layout.accepts(info.shape(), &target.shape);
-    fits.then(|| target.layout.to_model(&target.shape))
-        .flatten()
-        .ok_or_else(|| {
+/// The transform and the conversion, if the variable has a dtype and shape that the target takes.
+fn fit(info: &VariableInfo, target: &Target) -> Result<(Transform, Option<Conversion>), Mismatched> {
+    let transform = target.layout.accepts(info.shape(), &target.shape);
+    let transform = transform.then(|| target.layout.to_model(&target.shape)).flatten();
+    match (transform, conversion(info.dtype(), &target.dtypes)) {
+        (Some(transform), Some(conversion)) => Ok((
+            transform,
+            Some(conversion).filter(|way| way.fidelity() != Fidelity::Same),
+        )),
+        (transform, conversion) => {
             let dtype = target.dtypes.first().map_or("no dtype", |dtype| dtype.name());
+            let model = Shape::from(target.shape.clone());
             let expected = match target.layout.stored_shape(&target.shape) {
-                Some(shape) if shape.dims() == target.shape => format!("{dtype} {shape}"),
-                Some(shape) => format!("{dtype} {shape} (in the model {})", Shape::from(target.shape.clone())),
-                None => format!(
-                    "{dtype} in a layout that {} cannot have",
-                    Shape::from(target.shape.clone())
-                ),
+                Some(shape) if shape == model => format!("{dtype} {shape}"),
+                Some(shape) => format!("{dtype} {shape} (in the model {model})"),
+                None => format!("{dtype} in a layout that {model} cannot have"),
             };
-            Mismatched {
+            Err(Mismatched {
                 path: target.path.clone(),
                 name: info.name().into_owned(),
                 expected,
                 found: format!("{} {}", info.dtype(), info.shape()),
-            }
-        })
+                hint: hint(target, info, transform.is_some(), conversion.is_some()),
+            })
+        }
+    }
+}
+
+/// The way from the dtype of a variable to the first of these, if it is one of them.
+fn conversion(stored: DType, dtypes: &[DType]) -> Option<Conversion> {
+    let wanted = dtypes.first()?;
+    let conversion = Conversion::new(stored, *wanted)?;
+    dtypes.contains(&stored).then_some(conversion)
 }
