@@ -109,7 +109,8 @@ impl Joint {
 
     fn variables(&self, record: ModuleRecord) -> Result<Vec<Variable<'static>>> {
         let tensors = record::take(record, &self.schema)?;
-        let recorded = |(parameter, tensor)| module::recorded(parameter, tensor, &self.shared.names);
+        let names = self.shared.names();
+        let recorded = |(parameter, tensor)| module::recorded(parameter, tensor, &names);
         self.schema.parameters.iter().zip(tensors).map(recorded).collect()
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn load(
     let plan = Plan::new(checkpoint, &wanted.targets)?;
     // Burn leaves out what it cannot rebuild, without a word. A record of single elements shows what that is.
     let samples = wanted.states(plan.steps().iter().filter_map(|step| {
-        let dtype = burn_dtype(step.variable().dtype())?;
+        let dtype = burn_dtype(step.dtype())?;
         let one = Bytes::from_bytes_vec(vec![0; dtype.size()]);
         let rank = wanted.targets.get(step.target())?.shape.len();
         Some((step.target(), TensorData::from_bytes(one, vec![1; rank], dtype)))
@@ -159,7 +159,7 @@ pub(crate) fn load(
         let target = wanted.targets.get(filling.target());
         let shape_and_dtype = target
             .map(|target| target.shape.clone())
-            .zip(burn_dtype(filling.variable().dtype()));
+            .zip(burn_dtype(filling.dtype()));
         let tensor = match shape_and_dtype {
             Some((shape, dtype)) => Some(TensorData::from_bytes(module::read(filling)?, shape, dtype)),
             None => None,

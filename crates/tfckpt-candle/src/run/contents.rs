@@ -68,5 +68,7 @@ fn slot_entry(slot: &Slot, variables: &[Entry]) -> Result<Entry> {
         },
         var: slot.value.clone(),
         trained: false,
+        casts: variable.casts,
+        stored: None,
     })
 }

@@ -8,7 +8,7 @@ use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::io::{Work, zeroed};
+use crate::io::Work;
 use crate::layout::{Layout, Transform};
 use crate::objects::OBJECT_GRAPH_KEY;
 use crate::shape::Shape;
@@ -222,9 +222,20 @@ impl Step {
         &self.info
     }
 
-    /// How its dtype is changed on the way; `None` if it is that of the model.
+    /// The dtype of what it fills.
+    pub fn dtype(&self) -> DType {
+        self.conversion.map_or(self.info.dtype(), |conversion| conversion.to())
+    }
+
+    /// How its dtype becomes that of the model; `None` if it is that.
     pub fn conversion(&self) -> Option<Conversion> {
         self.conversion
+    }
+
+    /// The same, if it changes any byte.
+    fn work(&self) -> Option<Conversion> {
+        self.conversion
+            .filter(|conversion| conversion.fidelity() != Fidelity::Same)
     }
 
     /// Carries out this step alone, as [`Filling::read`], on all cores.
@@ -258,8 +269,7 @@ impl Filling<'_> {
 
     /// The dtype of what it fills, to which the variable's is converted.
     pub fn dtype(&self) -> DType {
-        let step = self.step;
-        step.conversion.map_or(step.info.dtype(), |conversion| conversion.to())
+        self.step.dtype()
     }
 
     /// The size in bytes of what it fills, safe to allocate: as [`Bundle::checked_size`].
@@ -268,8 +278,8 @@ impl Filling<'_> {
     /// As [`Bundle::checked_size`].
     pub fn size(&self) -> Result<usize> {
         let size = self.reading.size()?;
-        match self.step.conversion {
-            Some(conversion) => converted_size(conversion, size),
+        match self.step.work() {
+            Some(conversion) => conversion.size(size),
             None => Ok(size),
         }
     }
@@ -280,13 +290,11 @@ impl Filling<'_> {
     /// # Errors
     /// As [`Reading::read`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
     pub fn read<T: Element>(&self) -> Result<Vec<T>> {
-        let Some(conversion) = self.step.conversion else {
+        let Some(conversion) = self.step.work() else {
             return self.reading.read_laid_out(&self.step.transform);
         };
         let source: Vec<u8> = self.reading.read_laid_out(&self.step.transform)?;
-        let mut values: Vec<T> = zeroed(converted_size(conversion, source.len())?);
-        self.convert(conversion, &source, bytemuck::cast_slice_mut(&mut values))?;
-        Ok(values)
+        conversion.converted(&self.step.info.name(), false, &source)
     }
 
     /// Reads the variable into `destination`, little-endian and in the layout and dtype of the model: one copy from the
@@ -296,38 +304,15 @@ impl Filling<'_> {
     /// As [`Bundle::read_into`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
     pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
         let (step, reading) = (self.step, self.reading);
-        if let Some(conversion) = step.conversion {
+        if let Some(conversion) = step.work() {
             let source: Vec<u8> = reading.read_laid_out(&step.transform)?;
-            return self.convert(conversion, &source, destination);
+            return conversion.convert(&step.info.name(), false, &source, destination);
         }
         match step.transform.is_identity() {
             true => reading.read_into(destination),
             false => reading.read_laid_out_into(&step.transform, destination),
         }
     }
-
-    fn convert(&self, conversion: Conversion, source: &[u8], destination: &mut [u8]) -> Result<()> {
-        conversion.convert(&self.step.info.name(), false, source, destination)
-    }
-}
-
-/// What so many bytes become.
-fn converted_size(conversion: Conversion, size: usize) -> Result<usize> {
-    let (from, to) = (
-        conversion.from().size().unwrap_or(1),
-        conversion.to().size().unwrap_or(1),
-    );
-    let too_large = || {
-        Error::invalid(format!(
-            "{size} bytes of {} are too many of {}",
-            conversion.from(),
-            conversion.to()
-        ))
-    };
-    (size / from)
-        .checked_mul(to)
-        .filter(|size| isize::try_from(*size).is_ok())
-        .ok_or_else(too_large)
 }
 
 /// The name that was looked for first, if this is the variable of another one.
@@ -359,10 +344,7 @@ fn fit(info: &VariableInfo, target: &Target) -> Result<(Transform, Option<Conver
     let transform = target.layout.accepts(info.shape(), &target.shape);
     let transform = transform.then(|| target.layout.to_model(&target.shape)).flatten();
     match (transform, conversion(info.dtype(), &target.dtypes)) {
-        (Some(transform), Some(conversion)) => Ok((
-            transform,
-            Some(conversion).filter(|way| way.fidelity() != Fidelity::Same),
-        )),
+        (Some(transform), Some(conversion)) => Ok((transform, Some(conversion).filter(|way| way.from() != way.to()))),
         (transform, conversion) => {
             let dtype = target.dtypes.first().map_or("no dtype", |dtype| dtype.name());
             let model = Shape::from(target.shape.clone());

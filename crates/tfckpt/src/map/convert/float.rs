@@ -287,6 +287,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "the machine rounds as we do")]
     fn float32_is_that_of_the_machine() {
         let f32_format = Format::of(DType::Float32).unwrap();
         let mut state = 7u64;

@@ -7,7 +7,8 @@ mod float;
 
 use crate::dtype::DType;
 use crate::error::{BoxError, Error, Result};
-use crate::tensor::Sink;
+use crate::io::zeroed;
+use crate::tensor::{Element, Payload, Sink, Variable};
 use float::Format;
 
 /// A way from one dtype to another.
@@ -121,6 +122,24 @@ impl Conversion {
         }
     }
 
+    /// Converts a whole variable into a new vector, which `T` aligns; otherwise as [`convert`](Self::convert).
+    ///
+    /// # Errors
+    /// As [`convert`](Self::convert), and if the result has no size.
+    pub fn converted<T: Element>(&self, name: &str, exactly: bool, source: &[u8]) -> Result<Vec<T>> {
+        let mut values: Vec<T> = zeroed(self.size(source.len())? / size_of::<T>());
+        self.convert(name, exactly, source, bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+
+    /// What so many bytes become.
+    pub(super) fn size(&self, bytes: usize) -> Result<usize> {
+        let (from, to) = (self.from.size().unwrap_or(1), self.to.size().unwrap_or(1));
+        let too_large = || Error::invalid(format!("{bytes} bytes of {} are too many of {}", self.from, self.to));
+        let size = (bytes / from).checked_mul(to);
+        size.filter(|size| isize::try_from(*size).is_ok()).ok_or_else(too_large)
+    }
+
     /// Converts elements, little-endian both, into `destination`. With `exactly` a value that would be rounded is an
     /// error as well as one that is out of range; `name` is that of the variable, for the error.
     ///
@@ -229,7 +248,7 @@ impl Conversion {
                 let value = integer(bits, width, signed);
                 let number = as_float(value);
                 let there = format.encode(number.to_bits());
-                let is_exact = || f64::from_bits(format.decode(there)) as i128 == value;
+                let is_exact = || as_integer(f64::from_bits(format.decode(there))) == value;
                 (!exactly || is_exact()).then_some(there)
             }
             (Kind::Float(from), Kind::Float(to)) => {
@@ -250,6 +269,35 @@ impl Conversion {
             Kind::Integer { bits: width, signed } => integer(bits, width, signed).to_string(),
             Kind::Float(format) => format!("{:?}", f64::from_bits(format.decode(bits))),
             Kind::Bool => (bits != 0).to_string(),
+        }
+    }
+}
+
+impl<'a> Variable<'a> {
+    /// This in another dtype: its elements are converted, exactly, while they are written. Saving fails if one does not
+    /// fit, and then names it.
+    #[must_use]
+    pub fn converted(mut self, conversion: Conversion) -> Variable<'a> {
+        if conversion.from() == conversion.to() {
+            return self;
+        }
+        let (name, transform) = (self.name().into_owned(), self.transform.take());
+        let (payload, rest) = self.split();
+        let produce = move |sink: &mut Sink<'_>| {
+            let mut through = conversion.through(&name, sink);
+            match payload {
+                Payload::Bytes(bytes) => through(&bytes),
+                Payload::Lent(lend) => lend(&mut through),
+                Payload::Deferred(produce) => produce(&mut through),
+                Payload::Strings(_) => Err("strings are not converted".into()),
+            }
+        };
+        let converted = rest
+            .with_dtype(conversion.to())
+            .with(Payload::Deferred(Box::new(produce)));
+        match transform {
+            Some(transform) => converted.laid_out(*transform),
+            None => converted,
         }
     }
 }
@@ -307,6 +355,14 @@ fn two_complement(value: i128) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "whether it is exact is seen afterwards")]
 fn as_float(value: i128) -> f64 {
     value as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a number that is too large becomes another one, and no equal"
+)]
+fn as_integer(value: f64) -> i128 {
+    value as i128
 }
 
 #[cfg(test)]

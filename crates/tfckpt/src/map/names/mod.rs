@@ -92,6 +92,36 @@ pub enum Casts {
     Lossy,
 }
 
+impl Casts {
+    /// The dtypes of variables that may fill a parameter whose elements are of dtype `own`, which comes first: those that
+    /// the framework `lacks` and that `own` holds exactly, and those that are to be cast. An unsigned
+    /// 64-bit integer may fill a signed one; a value that does not fit is an error before anything is changed.
+    pub fn accepts(self, own: DType, lacks: &[DType]) -> Vec<DType> {
+        let accepted = |stored: &DType| {
+            let fidelity = match Conversion::new(*stored, own) {
+                Some(conversion) => conversion.fidelity(),
+                None => return false,
+            };
+            let is_held = match (fidelity, stored) {
+                (Fidelity::Same, _) => true,
+                (Fidelity::Exact, DType::Bool) => false,
+                // What is a number of one sort there is not one of another here.
+                (Fidelity::Exact, _) => Conversion::new(own, *stored).is_some(),
+                (Fidelity::Checked, DType::Uint64) => own == DType::Int64,
+                _ => false,
+            };
+            let is_cast = match self {
+                Casts::Never => false,
+                Casts::Exact => fidelity <= Fidelity::Exact,
+                Casts::Lossy => true,
+            };
+            (is_held && lacks.contains(stored)) || is_cast
+        };
+        let others = DType::all().filter(|stored| *stored != own).filter(accepted);
+        std::iter::once(own).chain(others).collect()
+    }
+}
+
 /// What `tf.train.ExponentialMovingAverage` appends to names, unless it was given a name of its own.
 const AVERAGE: &str = "ExponentialMovingAverage";
 
@@ -476,32 +506,9 @@ impl NameMap {
         self.casts
     }
 
-    /// The dtypes of variables that may fill a parameter whose elements are of dtype `own`, which comes first: those that
-    /// the framework `lacks` and that `own` holds exactly, and those that it is to be [cast](Self::cast) from. An unsigned
-    /// 64-bit integer may fill a signed one; a value that does not fit is an error before anything is changed.
+    /// The dtypes of variables that may fill a parameter: [`Casts::accepts`].
     pub fn accepts(&self, own: DType, lacks: &[DType]) -> Vec<DType> {
-        let accepted = |stored: &DType| {
-            let fidelity = match Conversion::new(*stored, own) {
-                Some(conversion) => conversion.fidelity(),
-                None => return false,
-            };
-            let is_held = match (fidelity, stored) {
-                (Fidelity::Same, _) => true,
-                (Fidelity::Exact, DType::Bool) => false,
-                // What is a number of one sort there is not one of another here.
-                (Fidelity::Exact, _) => Conversion::new(own, *stored).is_some(),
-                (Fidelity::Checked, DType::Uint64) => own == DType::Int64,
-                _ => false,
-            };
-            let is_cast = match self.casts {
-                Casts::Never => false,
-                Casts::Exact => fidelity <= Fidelity::Exact,
-                Casts::Lossy => true,
-            };
-            (is_held && lacks.contains(stored)) || is_cast
-        };
-        let others = DType::all().filter(|stored| *stored != own).filter(accepted);
-        std::iter::once(own).chain(others).collect()
+        self.casts.accepts(own, lacks)
     }
 
     /// The parameter at `path` is saved in this dtype, exactly: a value that it does not have is an error. Parameters that
