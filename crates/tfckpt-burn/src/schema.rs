@@ -111,6 +111,7 @@ impl Parameter {
             dtypes: names.accepts(self.stored_dtype()?, LACKS),
             shape: self.shape.clone(),
             layout: self.layout(names),
+            ..Target::default()
         })
     }
 }

@@ -77,6 +77,7 @@ impl Entry {
             dtypes: self.casts.accepts(self.stored_dtype()?, bridge::LACKS),
             shape: self.var.dims().to_vec(),
             layout: self.way.layout,
+            ..Target::default()
         })
     }
 

@@ -100,6 +100,7 @@ impl<'a> Lookup<'a, '_> {
             dtypes: Vec::new(),
             shape: need.dims.unwrap_or_default().to_vec(),
             layout: Layout::Same,
+            ..Target::default()
         };
         let first = target.names.first().map_or(need.path, String::as_str);
         // An entry that is damaged is there and yet not; its own error says so, and otherwise which names are near.
@@ -133,6 +134,7 @@ impl Found<'_> {
             dtypes: wanted.into_iter().chain([stored]).collect(),
             shape: self.dims.clone(),
             layout: self.layout,
+            ..Target::default()
         }
     }
 }

@@ -33,7 +33,7 @@ fn target(name: &str, own: DType, shape: &[usize], casts: Casts) -> Target {
         names: vec![name.to_owned()],
         dtypes: casts.accepts(own, &[DType::Int8, DType::Uint64]),
         shape: shape.to_vec(),
-        layout: tfckpt::map::Layout::Same,
+        ..Target::default()
     }
 }
 
@@ -130,6 +130,7 @@ fn a_cast_is_transposed_like_any_other_variable() {
         dtypes: names.accepts(DType::Float32, &[]),
         shape: vec![3, 2],
         layout: names.layout("fc.weight", Layer::Dense, DenseOrder::OutIn),
+        ..Target::default()
     };
     let bytes = filled(&checkpoint, target).unwrap();
     let expected: Vec<u8> = [0f32, 3., 1., 4., 2., 5.]

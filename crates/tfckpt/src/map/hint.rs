@@ -34,8 +34,8 @@ fn of_shape(target: &Target, info: &VariableInfo) -> Option<String> {
             DepthwiseConv2d { multiplier },
             format!("`Layer::DepthwiseConv2d {{ multiplier: {multiplier} }}`"),
         ),
-        (PRelu, "`Layer::PRelu`".to_owned()),
         (Other, "`Layer::Embedding` or `Layer::Other`".to_owned()),
+        (PRelu, "`Layer::PRelu`".to_owned()),
     ];
     for (layer, name) in candidates {
         let layout = layer.layout(Role::Weight, DenseOrder::OutIn);

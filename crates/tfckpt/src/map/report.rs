@@ -33,6 +33,8 @@ pub struct Loaded {
     pub name: String,
     /// Whether its axes are permuted on the way.
     pub transposed: bool,
+    /// How many variables it is made of: one, unless a [`Recipe`](super::Recipe) makes it.
+    pub variables: usize,
     /// How its dtype is changed on the way.
     pub cast: Option<Conversion>,
     /// The name that was looked for first, and is not there: of an average whose parameter was taken instead, or as another
@@ -129,6 +131,7 @@ impl LoadReport {
                 "path": item.path,
                 "name": item.name,
                 "transposed": item.transposed,
+                "variables": item.variables,
                 "cast": cast,
                 "instead_of": item.instead_of,
             })
@@ -176,10 +179,12 @@ impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} loaded", self.loaded.len())?;
         let instead = self.loaded.iter().filter(|loaded| loaded.instead_of.is_some());
+        let made = self.loaded.iter().filter(|loaded| loaded.variables > 1);
         let kinds = [
             (self.transposed().count(), "transposed"),
             (self.cast().count(), "cast"),
             (self.rounded().count(), "perhaps rounded"),
+            (made.count(), "made of several"),
             (instead.count(), "by another name"),
         ];
         let kinds: Vec<String> = kinds

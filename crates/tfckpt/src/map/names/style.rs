@@ -57,6 +57,10 @@ impl Style {
                     vec!["weights"]
                 }
                 Embedding => vec!["embeddings"],
+                SeparablePart { .. } => match layer.keras_names(role) {
+                    ["depthwise_kernel"] => vec!["depthwise_weights"],
+                    _ => vec!["pointwise_weights"],
+                },
                 _ => layer.keras_names(role).to_vec(),
             },
             (Style::Slim, Role::Bias) => match layer.keras_names(role) {
@@ -97,6 +101,14 @@ impl Style {
             RmsNorm => "rms_normalization",
             Embedding => "embedding",
             PRelu => "p_re_lu",
+            OutputWeights => "dense",
+            SeparableConv1d { .. } => "separable_conv1d",
+            SeparableConv2d { .. } => "separable_conv2d",
+            PartialNorm { .. } => "batch_normalization",
+            MultiHeadAttention { .. } => "multi_head_attention",
+            Lstm { .. } => "lstm",
+            Gru { .. } => "gru",
+            Rnn { .. } => "simple_rnn",
             _ => "layer",
         };
         match (self, layer) {
