@@ -40,19 +40,23 @@ pub enum Error {
         reason: String,
     },
 
-    /// A record of Burn has a parameter that the model did not have when the training began.
-    #[error("parameter `{path}` is in Burn's record, but was not in the model when the training began")]
-    UnknownParameter {
+    /// A parameter has more axes than can be taken out of a record of Burn.
+    #[error(
+        "parameter `{path}` has {rank} axes, and Burn's learner hands over no more than 10: reshape it, or save the model by `TfCheckpoints::save`"
+    )]
+    TooManyAxes {
         /// The parameter.
         path: String,
+        /// Its number of axes.
+        rank: usize,
     },
 
     /// A record of Burn could not be taken apart or put together.
-    #[error("a record of Burn's optimizer or scheduler is not what it should be")]
+    #[error("a record of Burn's is not what it should be")]
     Record(#[from] burn_pack::Error),
 
     /// A record of Burn could not be taken apart or put together.
-    #[error("a record of Burn's optimizer or scheduler is not what it should be")]
+    #[error("a record of Burn's is not what it should be")]
     RecordBytes(#[from] burn::store::RecordError),
 }
 

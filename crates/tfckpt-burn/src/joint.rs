@@ -6,19 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
-use burn::store::burn_pack::{Reader, Writer};
-use burn::tensor::TensorData;
+use burn::store::burn_pack::Writer;
 use burn::train::checkpoint::{
     Checkpoint as BurnCheckpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
 use tfckpt::Variable;
 
-use crate::dtype::to_stored_bytes;
 use crate::error::{Error, Result};
 use crate::run::{Content, EpochEnd, Shared};
 use crate::schema::Schema;
-use crate::{carrier, module};
+use crate::{carrier, module, record};
 
 /// What the three checkpointers of a training share: Burn calls each on a thread of its own, in any order.
 pub(crate) struct Joint {
@@ -110,33 +108,9 @@ impl Joint {
     }
 
     fn variables(&self, record: ModuleRecord) -> Result<Vec<Variable<'static>>> {
-        let tensors = Reader::from_bytes(record.into_bytes()?)?.into_tensors()?;
-        let names = &self.shared.names;
-        let mut variables = Vec::new();
-        for tensor in tensors {
-            let found = self
-                .schema
-                .parameters
-                .iter()
-                .find(|parameter| parameter.path == tensor.name);
-            let unknown = || Error::UnknownParameter {
-                path: tensor.name.clone(),
-            };
-            let parameter = found.ok_or_else(unknown)?;
-            let shape = tensor.shape.to_vec();
-            let layout = parameter.record_layout(names);
-            variables.push(module::laid_out(
-                parameter,
-                parameter.name(names),
-                &shape,
-                layout,
-                move |sink| {
-                    let (_, dtype, shape, _, bytes) = tensor.into_parts()?;
-                    sink(&to_stored_bytes(TensorData::from_bytes(bytes, shape, dtype)))
-                },
-            )?);
-        }
-        Ok(variables)
+        let tensors = record::take(record, &self.schema)?;
+        let recorded = |(parameter, tensor)| module::recorded(parameter, tensor, &self.shared.names);
+        self.schema.parameters.iter().zip(tensors).map(recorded).collect()
     }
 }
 

@@ -56,6 +56,7 @@ mod module;
 mod optimizer;
 mod parts;
 mod random;
+mod record;
 mod run;
 mod scalars;
 mod scheduler;

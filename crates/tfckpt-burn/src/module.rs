@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
 use tfckpt::map::{Filling, Layout, LoadReport, NameMap, Plan};
-use tfckpt::{BoxError, Checkpoint, Sink, Variable};
+use tfckpt::{BoxError, Checkpoint, DType, Shape, Sink, Variable};
 
 use crate::dtype::{from_stored_bytes, to_stored_bytes};
 use crate::error::{Error, Result};
@@ -81,13 +81,27 @@ pub(crate) fn read(filling: &Filling<'_>) -> tfckpt::Result<Bytes> {
     }
 }
 
-/// A tensor as a variable: its bytes are fetched when its turn comes, and laid out for the checkpoint.
-pub(crate) fn laid_out(
+/// A tensor of a record of Burn's as a variable. It is in memory, so that all cores write it.
+pub(crate) fn recorded(parameter: &Parameter, tensor: TensorData, names: &NameMap) -> Result<Variable<'static>> {
+    let shape = tensor.shape().to_vec();
+    let bytes = to_stored_bytes(tensor);
+    laid_out(
+        parameter,
+        names,
+        &shape,
+        parameter.record_layout(names),
+        |name, dtype, shape| Variable::lent(name, dtype, shape, move |sink| sink(&bytes)),
+    )
+}
+
+/// A parameter as a variable, which `make` makes of its name, dtype and shape in the checkpoint, with bytes that are
+/// still in the layout of the model.
+fn laid_out(
     parameter: &Parameter,
-    name: String,
+    names: &NameMap,
     shape: &[usize],
     layout: Layout,
-    fetch: impl FnOnce(&mut Sink<'_>) -> Result<(), BoxError> + Send + 'static,
+    make: impl FnOnce(String, DType, Shape) -> Variable<'static>,
 ) -> Result<Variable<'static>> {
     let dtype = parameter.stored_dtype()?;
     let misfit = || tfckpt::Error::InvalidArgument {
@@ -98,7 +112,7 @@ pub(crate) fn laid_out(
     };
     let stored_shape = layout.stored_shape(shape).ok_or_else(misfit)?;
     let transform = layout.to_stored(shape).ok_or_else(misfit)?;
-    let variable = Variable::deferred(name, dtype, stored_shape, fetch).laid_out(transform);
+    let variable = make(parameter.name(names), dtype, stored_shape).laid_out(transform);
     Ok(if parameter.is_trained() {
         variable
     } else {
@@ -121,8 +135,9 @@ impl Fetcher<'_> {
         };
         self.next += 1;
         let layout = parameter.layout(self.names);
-        let fetch = move |sink: &mut Sink<'_>| fetch(&value, sink);
-        match laid_out(parameter, parameter.name(self.names), &parameter.shape, layout, fetch) {
+        // Fetched when its turn comes.
+        let deferred = |name, dtype, shape| Variable::deferred(name, dtype, shape, move |sink| fetch(&value, sink));
+        match laid_out(parameter, self.names, &parameter.shape, layout, deferred) {
             Ok(variable) => self.variables.push(variable),
             Err(error) => self.failure = self.failure.take().or(Some(error)),
         }

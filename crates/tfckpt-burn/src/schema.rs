@@ -78,6 +78,15 @@ impl Parameter {
         }
     }
 
+    /// The shape that Burn's own records hold it in.
+    pub(crate) fn record_shape(&self) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if self.turned {
+            shape.reverse();
+        }
+        shape
+    }
+
     /// The dtype of its variable.
     pub(crate) fn stored_dtype(&self) -> Result<tfckpt::DType> {
         let unsupported = || Error::UnsupportedDtype {

@@ -19,7 +19,7 @@ pub(crate) fn ways(names: &NameMap, path: &str, kinds: &[Layer]) -> Vec<Way> {
     let mut ways: Vec<Way> = Vec::new();
     for &kind in kinds {
         let way = Way {
-            kind: names.layer(split(path).0, kind),
+            kind: names.parameter_layer(path, kind),
             names: names.names(path, kind),
             layout: names.layout(path, kind, DenseOrder::OutIn),
         };

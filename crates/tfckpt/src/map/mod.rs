@@ -22,7 +22,7 @@ mod report;
 pub use assign::WarmStart;
 pub use assign::{Assign, AssignmentMap, ModelVariable, Purpose};
 pub use layer::{DenseOrder, Layer, Role};
-pub use names::NameMap;
+pub use names::{Averages, Casts, Indices, NameMap, Rule};
 pub use plan::{Filling, Plan, Step, Target};
 pub use report::{LoadReport, Loaded, Mismatched, Missing};
 
