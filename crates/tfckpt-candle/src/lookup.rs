@@ -158,6 +158,10 @@ pub(crate) fn model_shape(layout: Layout, stored: &[usize]) -> Option<Vec<usize>
     };
     match layout {
         Layout::Permuted(permutation) => unpermuted(permutation),
+        Layout::Windowed { ones, permutation } => match stored.split_at_checked(ones)? {
+            (window, rest) if window.iter().all(|&dim| dim == 1) => model_shape(Layout::Permuted(permutation), rest),
+            _ => None,
+        },
         Layout::Depthwise { permutation, .. } => match unpermuted(permutation)?.as_slice() {
             [inputs, multiplier, window @ ..] => Some([&[inputs.checked_mul(*multiplier)?, 1], window].concat()),
             _ => None,

@@ -25,6 +25,13 @@ pub enum Layout {
         /// As in [`Layout::Permuted`].
         permutation: &'static [usize],
     },
+    /// As [`Layout::Permuted`], with axes of 1 in front: the window of a convolution that is a dense layer in the model.
+    Windowed {
+        /// How many axes of 1.
+        ones: usize,
+        /// As in [`Layout::Permuted`].
+        permutation: &'static [usize],
+    },
     /// The same; on reading, dimensions of 1 may be added.
     Squeezed,
 }
@@ -33,9 +40,13 @@ impl Layout {
     /// The shape of the variable for a parameter of shape `model`; `None` if the layout does not fit it.
     pub fn stored_shape(self, model: &[usize]) -> Option<Shape> {
         let (view, permutation) = self.view(model)?;
-        match permutation {
-            [] => Some(view.into()),
-            _ => Some(permuted(&view, permutation)?.into()),
+        let dims = match permutation {
+            [] => view,
+            _ => permuted(&view, permutation)?,
+        };
+        match self {
+            Layout::Windowed { ones, .. } => Some([vec![1; ones], dims].concat().into()),
+            _ => Some(dims.into()),
         }
     }
 
@@ -70,7 +81,9 @@ impl Layout {
     fn view(self, model: &[usize]) -> Option<(Vec<usize>, &'static [usize])> {
         match self {
             Layout::Same | Layout::Squeezed => Some((model.to_vec(), &[])),
-            Layout::Permuted(permutation) => (permutation.len() == model.len()).then(|| (model.to_vec(), permutation)),
+            Layout::Permuted(permutation) | Layout::Windowed { permutation, .. } => {
+                (permutation.len() == model.len()).then(|| (model.to_vec(), permutation))
+            }
             Layout::Depthwise {
                 multiplier,
                 permutation,
@@ -102,10 +115,13 @@ mod tests {
 
     #[test]
     fn every_layout_comes_back_as_it_was() {
-        let cases: [(Layout, &[usize], &[usize]); 7] = [
+        let windowed = |ones, permutation| Layout::Windowed { ones, permutation };
+        let cases: [(Layout, &[usize], &[usize]); 9] = [
             (Layout::Same, &[3, 4], &[3, 4]),
             (Layout::Squeezed, &[5], &[5]),
             (Layout::Permuted(&[1, 0]), &[3, 5], &[5, 3]),
+            (windowed(1, &[0, 1]), &[3, 5], &[1, 3, 5]),
+            (windowed(2, &[1, 0]), &[3, 5], &[1, 1, 5, 3]),
             (Layout::Permuted(&[2, 1, 0]), &[4, 3, 2], &[2, 3, 4]),
             (Layout::Permuted(&[2, 3, 1, 0]), &[8, 3, 5, 4], &[5, 4, 3, 8]),
             (Layout::Permuted(&[2, 3, 4, 1, 0]), &[2, 3, 4, 5, 6], &[4, 5, 6, 3, 2]),

@@ -7,6 +7,9 @@ use crate::layout::Layout;
 /// | layer | parameter of the model | variable in TensorFlow |
 /// |---|---|---|
 /// | `Dense` | weight `[in, out]` or `[out, in]` | `kernel [in, out]` |
+/// | `TransposedDense` | the same | `kernel [out, in]`: what TensorFlow multiplies with `transpose_b` |
+/// | `PointwiseConv1d` | the same | `kernel [1, in, out]`: a convolution with a window of 1 that is dense in the model |
+/// | `PointwiseConv2d` | the same | `kernel [1, 1, in, out]` |
 /// | `Conv1d` | weight `[out, in, k]` | `kernel [k, in, out]` |
 /// | `Conv2d` | weight `[out, in, h, w]` | `kernel [h, w, in, out]` |
 /// | `Conv3d` | weight `[out, in, d, h, w]` | `kernel [d, h, w, in, out]` |
@@ -28,6 +31,9 @@ use crate::layout::Layout;
 #[expect(missing_docs, reason = "the table above says what the variants are")]
 pub enum Layer {
     Dense,
+    TransposedDense,
+    PointwiseConv1d,
+    PointwiseConv2d,
     Conv1d,
     Conv2d,
     Conv3d,
@@ -122,6 +128,14 @@ impl Layer {
         }
         match self {
             Dense if order == DenseOrder::OutIn => Layout::Permuted(&[1, 0]),
+            TransposedDense if order == DenseOrder::InOut => Layout::Permuted(&[1, 0]),
+            PointwiseConv1d | PointwiseConv2d => Layout::Windowed {
+                ones: if self == PointwiseConv1d { 1 } else { 2 },
+                permutation: match order {
+                    DenseOrder::InOut => &[0, 1],
+                    DenseOrder::OutIn => &[1, 0],
+                },
+            },
             Conv1d | ConvTranspose1d => Layout::Permuted(&[2, 1, 0]),
             Conv2d | ConvTranspose2d => Layout::Permuted(&[2, 3, 1, 0]),
             Conv3d | ConvTranspose3d => Layout::Permuted(&[2, 3, 4, 1, 0]),

@@ -14,6 +14,7 @@
 
 mod assign;
 mod layer;
+mod models;
 mod names;
 mod plan;
 mod report;

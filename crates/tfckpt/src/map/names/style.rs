@@ -53,9 +53,8 @@ impl Style {
             (Style::Keras2, Role::Weight) if depthwise => vec!["depthwise_kernel", "kernel"],
             (Style::Slim, Role::Weight) if depthwise => vec!["depthwise_weights"],
             (Style::Slim, Role::Weight) => match layer {
-                Dense | Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d => {
-                    vec!["weights"]
-                }
+                Dense | TransposedDense | PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d
+                | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d => vec!["weights"],
                 Embedding => vec!["embeddings"],
                 _ => layer.keras_names(role).to_vec(),
             },
@@ -81,9 +80,9 @@ impl Style {
     pub(super) fn layer_name(self, layer: Layer) -> &'static str {
         use Layer::*;
         let keras = match layer {
-            Dense => "dense",
-            Conv1d => "conv1d",
-            Conv2d => "conv2d",
+            Dense | TransposedDense => "dense",
+            Conv1d | PointwiseConv1d => "conv1d",
+            Conv2d | PointwiseConv2d => "conv2d",
             Conv3d => "conv3d",
             DepthwiseConv1d { .. } => "depthwise_conv1d",
             DepthwiseConv2d { .. } => "depthwise_conv2d",
@@ -100,8 +99,8 @@ impl Style {
             _ => "layer",
         };
         match (self, layer) {
-            (Style::Slim, Dense) => "fully_connected",
-            (Style::Slim, Conv1d | Conv2d | Conv3d) => "Conv",
+            (Style::Slim, Dense | TransposedDense) => "fully_connected",
+            (Style::Slim, PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d) => "Conv",
             (Style::Slim, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) => "Conv2d_transpose",
             (Style::Slim, DepthwiseConv1d { .. } | DepthwiseConv2d { .. }) => "SeparableConv2d",
             (Style::Slim, BatchNorm) => "BatchNorm",
