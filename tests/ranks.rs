@@ -6,7 +6,16 @@ use std::path::{Path, PathBuf};
 /// From the lowest rank to the highest.
 const RANKS: [&[&str]; 8] = [
     &[
-        "error", "dtype", "shape", "slice", "tensor", "layout", "limits", "parallel", "suggest",
+        "error",
+        "dtype",
+        "shape",
+        "slice",
+        "tensor",
+        "layout",
+        "limits",
+        "optimizers",
+        "parallel",
+        "suggest",
     ],
     &["bytes", "proto"],
     &["io"],

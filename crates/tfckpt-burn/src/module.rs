@@ -73,7 +73,7 @@ pub(crate) fn carry_out<M: Module>(
 /// size: as such they are aligned, and Burn takes their memory without another copy. (`Bytes::from_bytes_vec` copies
 /// whatever it is given.)
 pub(crate) fn read(filling: &Filling<'_>) -> tfckpt::Result<Bytes> {
-    match filling.variable().dtype().size() {
+    match filling.dtype().size() {
         Some(8) => filling.read().map(Bytes::from_elems::<u64>),
         Some(4) => filling.read().map(Bytes::from_elems::<u32>),
         Some(2) => filling.read().map(Bytes::from_elems::<u16>),

@@ -140,11 +140,11 @@ pub(crate) fn load(
     }
     let plan = Plan::new(checkpoint, &wanted.targets)?;
     // Burn leaves out what it cannot rebuild, without a word. A record of single elements shows what that is.
-    let samples = wanted.states(plan.steps().iter().filter_map(|step| {
-        let dtype = burn_dtype(step.variable().dtype())?;
+    let samples = wanted.states(plan.filled().filter_map(|(target, dtype)| {
+        let dtype = burn_dtype(dtype)?;
         let one = Bytes::from_bytes_vec(vec![0; dtype.size()]);
-        let rank = wanted.targets.get(step.target())?.shape.len();
-        Some((step.target(), TensorData::from_bytes(one, vec![1; rank], dtype)))
+        let rank = wanted.targets.get(target)?.shape.len();
+        Some((target, TensorData::from_bytes(one, vec![1; rank], dtype)))
     }));
     let count = samples.values().map(|state| state.tensors.len()).sum::<usize>();
     let sample = optimizer.clone().load_record(carrier::record(samples, &wanted.paths)?);
@@ -159,7 +159,7 @@ pub(crate) fn load(
         let target = wanted.targets.get(filling.target());
         let shape_and_dtype = target
             .map(|target| target.shape.clone())
-            .zip(burn_dtype(filling.variable().dtype()));
+            .zip(burn_dtype(filling.dtype()));
         let tensor = match shape_and_dtype {
             Some((shape, dtype)) => Some(TensorData::from_bytes(module::read(filling)?, shape, dtype)),
             None => None,
@@ -227,6 +227,7 @@ impl Wanted {
             dtypes: vec![dtype],
             shape,
             layout,
+            ..Target::default()
         });
     }
 

@@ -103,6 +103,7 @@ impl Parameter {
             dtypes: vec![self.stored_dtype()?],
             shape: self.shape.clone(),
             layout: self.layout(names),
+            ..Target::default()
         })
     }
 }

@@ -67,6 +67,7 @@ impl Entry {
             dtypes: self.stored_dtypes()?.to_vec(),
             shape: self.var.dims().to_vec(),
             layout: self.way.layout,
+            ..Target::default()
         })
     }
 

@@ -97,6 +97,7 @@ impl<'a> Lookup<'a, '_> {
             dtypes: Vec::new(),
             shape: need.dims.unwrap_or_default().to_vec(),
             layout: Layout::Same,
+            ..Target::default()
         };
         let first = target.names.first().map_or(need.path, String::as_str);
         // An entry that is damaged is there and yet not; its own error says so, and otherwise which names are near.
@@ -127,6 +128,7 @@ impl Found<'_> {
             dtypes: vec![self.info.dtype()],
             shape: self.dims.clone(),
             layout: self.layout,
+            ..Target::default()
         }
     }
 }
@@ -158,10 +160,7 @@ pub(crate) fn model_shape(layout: Layout, stored: &[usize]) -> Option<Vec<usize>
     };
     match layout {
         Layout::Permuted(permutation) => unpermuted(permutation),
-        Layout::Windowed { ones, permutation } => match stored.split_at_checked(ones)? {
-            (window, rest) if window.iter().all(|&dim| dim == 1) => model_shape(Layout::Permuted(permutation), rest),
-            _ => None,
-        },
+        Layout::Windowed { .. } => layout.model_shape(stored),
         Layout::Depthwise { permutation, .. } => match unpermuted(permutation)?.as_slice() {
             [inputs, multiplier, window @ ..] => Some([&[inputs.checked_mul(*multiplier)?, 1], window].concat()),
             _ => None,

@@ -66,6 +66,7 @@ mod dtype;
 mod error;
 mod layout;
 mod limits;
+pub mod optimizers;
 mod parallel;
 mod shape;
 mod slice;

@@ -1,7 +1,7 @@
 //! Filling a part of a model from the checkpoint of another one: the rules of TensorFlow's `init_from_checkpoint` and
 //! `warm_start`, and errors where those are silent.
 
-use tfckpt::map::{Assign, AssignmentMap, DenseOrder, Layer, ModelVariable, NameMap, Plan, Purpose, Target};
+use tfckpt::map::{Assign, AssignmentMap, DenseOrder, Layer, ModelVariable, NameMap, Plan, Purpose, Recipe, Target};
 use tfckpt::{AssignmentFault, Checkpoint, DType, Error, ErrorKind, Saver, Variable};
 
 /// Tensors of two elements each, whose first says which one it is.
@@ -21,6 +21,7 @@ fn variable(path: &str, purpose: Purpose, shape: &[usize]) -> ModelVariable {
         dtypes: vec![DType::Float32],
         shape: shape.to_vec(),
         layout: names.layout(path, layer, DenseOrder::OutIn),
+        ..Target::default()
     };
     ModelVariable { target, purpose }
 }
@@ -140,6 +141,7 @@ fn other_names_of_a_variable_are_looked_for_in_the_scope_too() {
         dtypes: vec![DType::Float32],
         shape: vec![4, 1, 3, 3],
         layout: names.layout("dw.weight", layer, DenseOrder::OutIn),
+        ..Target::default()
     };
     let model = [ModelVariable {
         target,
@@ -389,4 +391,55 @@ mod patterns {
         assert!(matches!(&found[..], [AssignmentFault::Unused { .. }]));
         assert!(begun.elapsed().as_secs() < 20, "exponential");
     }
+}
+
+#[test]
+fn parameters_that_are_made_of_parts_of_one_tensor_are_initialised_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    let saved = [
+        Variable::new("old/lstm/kernel", [3, 4], &values),
+        Variable::new("old/lstm/bias", [4], &values[..4]),
+    ];
+    Saver::new(dir.path()).save(saved, 1).unwrap();
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let made = |path: &str, shape: &[usize], name: &str, recipe: Recipe| ModelVariable {
+        target: Target {
+            path: path.to_owned(),
+            names: vec![name.to_owned()],
+            dtypes: vec![DType::Float32],
+            shape: shape.to_vec(),
+            recipes: vec![recipe],
+            ..Target::default()
+        },
+        purpose: Purpose::Trained,
+    };
+    let kernel = || Recipe::source("lstm/kernel").of_shape([3, 4]);
+    let variables = [
+        made("a", &[3, 2], "lstm/kernel", kernel().slice(1, 0..2)),
+        made("b", &[3, 2], "lstm/kernel", kernel().slice(1, 2..4)),
+        made("c", &[4], "lstm/bias", Recipe::source("lstm/bias")),
+    ];
+    let maps = [
+        AssignmentMap::from([("old/", "/")]),
+        AssignmentMap::from([("old/lstm/kernel", "lstm/kernel"), ("old/lstm/bias", "lstm/bias")]),
+    ];
+    for map in maps {
+        let plan = map.plan(&checkpoint, &variables).unwrap();
+        let mut read = plan
+            .carry_out(&checkpoint, |filling| {
+                Ok::<_, Error>((filling.target(), filling.read::<f32>()?))
+            })
+            .unwrap();
+        read.sort_by_key(|(target, _)| *target);
+        assert_eq!(read[0].1, [0., 1., 4., 5., 8., 9.]);
+        assert_eq!(read[1].1, [2., 3., 6., 7., 10., 11.]);
+        assert_eq!(read[2].1, [0., 1., 2., 3.]);
+    }
+    let map = AssignmentMap::from([("old/lstm/kernels", "lstm/kernel")]);
+    let error = map.plan(&checkpoint, &variables).unwrap_err().to_string();
+    assert!(
+        error.contains("`old/lstm/kernels`") && error.contains("old/lstm/kernel`"),
+        "{error}"
+    );
 }

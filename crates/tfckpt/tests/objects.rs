@@ -257,6 +257,7 @@ fn a_plan_finds_the_variables_of_an_object_based_checkpoint_and_names_them() {
         dtypes: vec![DType::Float32],
         shape: shape.to_vec(),
         layout: names.layout(path, layer, DenseOrder::OutIn),
+        ..Target::default()
     };
     let targets = [
         target("conv1.weight", Layer::Conv2d, &[8, 1, 3, 3]),

@@ -315,6 +315,16 @@ pub enum Error {
         report: Box<LoadReport>,
     },
 
+    /// TensorFlow's layer and the framework's compute different things, whatever their weights are. The model has not been
+    /// touched.
+    #[error("layer `{module}` cannot be exchanged with TensorFlow: {reason}")]
+    Unrepresentable {
+        /// The path of the layer.
+        module: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+
     /// An assignment map or warm start cannot be carried out. The model has not been touched.
     #[error("checkpoint `{}` cannot initialize the model, which was left as it is{}", prefix.display(), assignment::Lines(faults))]
     Assignment {
@@ -411,6 +421,7 @@ impl Error {
             | Error::Locked { .. }
             | Error::Assignment { .. }
             | Error::Mismatch { .. }
+            | Error::Unrepresentable { .. }
             | Error::State { .. }
             | Error::Signal { .. } => ErrorKind::Usage,
             Error::Source { .. } | Error::NoSpace { .. } | Error::NotStored { .. } | Error::Io { .. } => ErrorKind::Io,

@@ -1,9 +1,12 @@
-//! Layouts: the same elements in another order.
+//! Layouts: the same elements in another order. Recipes: one array out of several.
 
+mod recipe;
 mod squares;
 mod transform;
 mod transpose;
 
+pub(crate) use recipe::{Given, Ready};
+pub use recipe::{Recipe, RecipeFault, Source};
 pub use transform::Transform;
 pub(crate) use transform::{Moving, PIECE, pieces, whole_units};
 pub(crate) use transpose::{Axis, for_each_offset};
@@ -11,10 +14,11 @@ pub(crate) use transpose::{Axis, for_each_offset};
 use crate::shape::Shape;
 
 /// How a variable's layout in the checkpoint follows from that of the model's parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Layout {
     /// The same.
+    #[default]
     Same,
     /// Axis `i` of the variable is axis `permutation[i]` of the parameter.
     Permuted(&'static [usize]),
@@ -32,6 +36,15 @@ pub enum Layout {
         /// As in [`Layout::Permuted`].
         permutation: &'static [usize],
     },
+    /// Permuted, and then one axis of the variable is seen as two: `[heads * size]` as `[heads, size]`.
+    Split {
+        /// The axis, after the permutation.
+        axis: usize,
+        /// The length of the first of the two.
+        parts: usize,
+        /// As in [`Layout::Permuted`].
+        permutation: &'static [usize],
+    },
     /// The same; on reading, dimensions of 1 may be added.
     Squeezed,
 }
@@ -40,13 +53,63 @@ impl Layout {
     /// The shape of the variable for a parameter of shape `model`; `None` if the layout does not fit it.
     pub fn stored_shape(self, model: &[usize]) -> Option<Shape> {
         let (view, permutation) = self.view(model)?;
-        let dims = match permutation {
+        let mut dims = match permutation {
             [] => view,
             _ => permuted(&view, permutation)?,
         };
+        if let Layout::Split { axis, parts, .. } = self {
+            let dim = dims.get_mut(axis)?;
+            let size = dim.checked_div(parts).filter(|size| size * parts == *dim)?;
+            *dim = size;
+            dims.insert(axis, parts);
+        }
+        if let Layout::Windowed { ones, .. } = self {
+            dims.splice(0..0, std::iter::repeat_n(1, ones));
+        }
+        Some(dims.into())
+    }
+
+    /// The shape in the model of a variable of shape `stored`; `None` if the layout does not fit it.
+    pub fn model_shape(self, stored: &[usize]) -> Option<Vec<usize>> {
+        let unpermuted = |stored: &[usize], permutation: &[usize]| -> Option<Vec<usize>> {
+            let dim = |axis| {
+                permutation
+                    .iter()
+                    .position(|&from| from == axis)
+                    .and_then(|at| stored.get(at).copied())
+            };
+            (permutation.len() == stored.len()).then(|| (0..stored.len()).map(dim).collect())?
+        };
         match self {
-            Layout::Windowed { ones, .. } => Some([vec![1; ones], dims].concat().into()),
-            _ => Some(dims.into()),
+            Layout::Same | Layout::Squeezed => Some(stored.to_vec()),
+            Layout::Permuted(permutation) => unpermuted(stored, permutation),
+            Layout::Depthwise {
+                multiplier,
+                permutation,
+            } => match unpermuted(stored, permutation)?.as_slice() {
+                [inputs, second, window @ ..] if *second == multiplier => {
+                    Some([&[inputs.checked_mul(multiplier)?, 1], window].concat())
+                }
+                _ => None,
+            },
+            Layout::Split {
+                axis,
+                parts,
+                permutation,
+            } => {
+                let mut joined = stored.to_vec();
+                if axis + 1 >= joined.len() || joined.remove(axis) != parts {
+                    return None;
+                }
+                let size = joined.get_mut(axis)?;
+                *size = size.checked_mul(parts)?;
+                unpermuted(&joined, permutation)
+            }
+            Layout::Windowed { ones, permutation } => {
+                let (window, rest) = stored.split_at_checked(ones)?;
+                let is_window = window.iter().all(|&dim| dim == 1);
+                is_window.then(|| unpermuted(rest, permutation))?
+            }
         }
     }
 
@@ -62,13 +125,14 @@ impl Layout {
     /// From the model's layout to that of the checkpoint; `None` if the layout does not fit the shape.
     pub fn to_stored(self, model: &[usize]) -> Option<Transform> {
         let (dims, permutation) = self.view(model)?;
-        permuted(&dims, permutation)?;
+        self.stored_shape(model)?;
         Some(Transform::new(dims, permutation.to_vec()))
     }
 
     /// From the checkpoint's layout to that of the model; `None` if the layout does not fit the shape.
     pub fn to_model(self, model: &[usize]) -> Option<Transform> {
         let (view, permutation) = self.view(model)?;
+        self.stored_shape(model)?;
         let dims = permuted(&view, permutation)?;
         let inverse = (0..permutation.len())
             .map(|axis| permutation.iter().position(|&from| from == axis))
@@ -81,8 +145,11 @@ impl Layout {
     fn view(self, model: &[usize]) -> Option<(Vec<usize>, &'static [usize])> {
         match self {
             Layout::Same | Layout::Squeezed => Some((model.to_vec(), &[])),
-            Layout::Permuted(permutation) | Layout::Windowed { permutation, .. } => {
-                (permutation.len() == model.len()).then(|| (model.to_vec(), permutation))
+            Layout::Permuted(permutation) => (permutation.len() == model.len()).then(|| (model.to_vec(), permutation)),
+            Layout::Split { permutation, .. } | Layout::Windowed { permutation, .. } => {
+                let stays = permutation.iter().copied().eq(0..model.len());
+                let moved = if stays { &[][..] } else { permutation };
+                (permutation.len() == model.len()).then(|| (model.to_vec(), moved))
             }
             Layout::Depthwise {
                 multiplier,
@@ -116,7 +183,16 @@ mod tests {
     #[test]
     fn every_layout_comes_back_as_it_was() {
         let windowed = |ones, permutation| Layout::Windowed { ones, permutation };
-        let cases: [(Layout, &[usize], &[usize]); 9] = [
+        let split = |axis, parts, permutation| Layout::Split {
+            axis,
+            parts,
+            permutation,
+        };
+        let cases: [(Layout, &[usize], &[usize]); 13] = [
+            (split(1, 3, &[1, 0]), &[12, 5], &[5, 3, 4]),
+            (split(1, 3, &[0, 1]), &[5, 12], &[5, 3, 4]),
+            (split(0, 3, &[1, 0]), &[5, 12], &[3, 4, 5]),
+            (split(0, 3, &[0]), &[12], &[3, 4]),
             (Layout::Same, &[3, 4], &[3, 4]),
             (Layout::Squeezed, &[5], &[5]),
             (Layout::Permuted(&[1, 0]), &[3, 5], &[5, 3]),
@@ -136,6 +212,7 @@ mod tests {
         ];
         for (layout, model, stored) in cases {
             assert_eq!(layout.stored_shape(model).unwrap().dims(), stored);
+            assert_eq!(layout.model_shape(stored).unwrap(), model);
             let source = bytes(model.iter().product());
             let (mut there, mut back) = (source.clone(), source.clone());
             layout.to_stored(model).unwrap().apply(4, &source, &mut there);
@@ -182,6 +259,15 @@ mod tests {
             permutation: &[2, 3, 0, 1],
         };
         assert!(none.stored_shape(&[8, 1, 3, 3]).is_none());
+        let heads = Layout::Split {
+            axis: 1,
+            parts: 5,
+            permutation: &[1, 0],
+        };
+        assert!(heads.stored_shape(&[12, 7]).is_none(), "12 is not a multiple of 5");
+        assert!(heads.to_model(&[12, 7]).is_none() && heads.to_stored(&[12, 7]).is_none());
+        assert!(heads.stored_shape(&[10]).is_none());
+        assert!(heads.model_shape(&[7, 4, 3]).is_none(), "4 heads");
         assert!(Layout::Squeezed.accepts(&[1, 1, 5].into(), &[5]));
         assert!(!Layout::Same.accepts(&[1, 1, 5].into(), &[5]));
     }

@@ -17,14 +17,16 @@ mod layer;
 mod models;
 mod names;
 mod plan;
+mod recipe;
 mod report;
 
 #[cfg(feature = "regex")]
 pub use assign::WarmStart;
 pub use assign::{Assign, AssignmentMap, ModelVariable, Purpose};
-pub use layer::{DenseOrder, Layer, Role};
+pub use layer::{DenseOrder, ForgetBias, GruCell, Layer, LstmCell, RnnCell, Role, SeparablePart};
 pub use names::{Averages, Casts, Indices, NameMap, Rule};
 pub use plan::{Filling, Plan, Step, Target};
 pub use report::{LoadReport, Loaded, Mismatched, Missing};
 
-pub use crate::layout::{Layout, Transform};
+pub use crate::layout::{Layout, Recipe, RecipeFault, Source, Transform};
+pub use recipe::{Compound, Gate, Ingredient, Made, Member, RecurrentParameter, RecurrentPart, Refusal};

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use super::recipe::{Cooked, Kitchen, Part, Refused};
 use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::Work;
-use crate::layout::{Layout, Transform};
+use crate::layout::{Layout, Recipe, Transform};
 use crate::objects::OBJECT_GRAPH_KEY;
+use crate::parallel::for_each;
 use crate::shape::Shape;
 use crate::suggest::nearest;
 use crate::tensor::Element;
 
 /// One parameter that wants to be filled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Target {
     /// Its path in the model, for reports.
     pub path: String,
@@ -26,6 +28,9 @@ pub struct Target {
     pub shape: Vec<usize>,
     /// How the variable is laid out.
     pub layout: Layout,
+    /// Of a parameter that is no variable by itself: ways to make it of variables. The first whose sources are all there
+    /// counts; names and layout do not, then. Default: none.
+    pub recipes: Vec<Recipe>,
 }
 
 /// Which variable fills which target. Steps are in the order of the data files, so that carrying them out reads
@@ -33,6 +38,7 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Plan {
     steps: Vec<Step>,
+    cooked: Vec<Cooked>,
     report: LoadReport,
 }
 
@@ -64,7 +70,11 @@ impl Plan {
     pub fn partial(checkpoint: &Bundle, targets: &[Target]) -> Plan {
         let mut draft = Draft::default();
         for (index, target) in targets.iter().enumerate() {
-            match find(checkpoint, target) {
+            if !target.recipes.is_empty() {
+                draft.cook(checkpoint, index, target);
+                continue;
+            }
+            match find(checkpoint, &target.names) {
                 Ok(info) => draft.fill(checkpoint, index, target, info),
                 Err(candidates) => draft.report.missing.push(Missing {
                     path: target.path.clone(),
@@ -76,9 +86,23 @@ impl Plan {
         draft.finish(checkpoint)
     }
 
-    /// The steps, in the order of the data files.
+    /// The steps that take one variable to one target, in the order of the data files.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// The targets that are filled, by their numbers, and the dtypes of what fills them: those of the steps and those
+    /// that recipes make, in the order in which [`carry_out`](Self::carry_out) gives results.
+    pub fn filled(&self) -> impl Iterator<Item = (usize, DType)> {
+        let steps = self.steps.iter().map(|step| (step.target, step.info.dtype()));
+        let parts = self.cooked.iter().flat_map(|cooked| &cooked.parts);
+        steps.chain(parts.map(|part| (part.target, part.dtype)))
+    }
+
+    /// All variables that are read.
+    fn variables(&self) -> Vec<&VariableInfo> {
+        let of_recipes = self.cooked.iter().flat_map(|cooked| &cooked.sources);
+        self.steps.iter().map(Step::variable).chain(of_recipes).collect()
     }
 
     /// What fits and what does not.
@@ -107,12 +131,15 @@ impl Plan {
     /// # Errors
     /// As [`Bundle::verify`].
     pub fn verify(&self, checkpoint: &Bundle) -> Result<()> {
-        let infos: Vec<&VariableInfo> = self.steps.iter().map(Step::variable).collect();
+        let infos = self.variables();
         checkpoint.watch(Work::Verify, &infos, || checkpoint.verify_all(&infos))
     }
 
-    /// Carries the plan out on all cores: `work` is called once for each step, by several threads at once, and decides
-    /// where the variable goes. Gives what it gave, in the order of the steps.
+    /// Carries the plan out on all cores: `work` is called once for each target, by several threads at once, and decides
+    /// where the values go. Gives what it gave, in the order of [`filled`](Self::filled).
+    ///
+    /// The variables that recipes share are read once, and are then in memory together: for an LSTM the kernel and its
+    /// four gates.
     ///
     /// # Errors
     /// Those of `work`, to which those of reading are passed on: see [`Bundle::read_each`].
@@ -122,11 +149,24 @@ impl Plan {
         work: impl Fn(&Filling<'_>) -> Result<T, E> + Sync,
     ) -> Result<Vec<T>, E> {
         let infos: Vec<&VariableInfo> = self.steps.iter().map(Step::variable).collect();
-        checkpoint.watch(Work::Restore, &infos, || {
-            checkpoint.read_each(&infos, |number, reading| match self.steps.get(number) {
-                Some(step) => work(&Filling { step, reading }),
+        checkpoint.watch(Work::Restore, &self.variables(), || {
+            let mut done = checkpoint.read_each(&infos, |number, reading| match self.steps.get(number) {
+                Some(step) => work(&Filling(Origin::Variable { step, reading })),
                 None => Err(Error::invalid("a step that is not in the plan").into()),
-            })
+            })?;
+            let threads = checkpoint.threads().max(1);
+            let each = if self.cooked.len() < threads { threads } else { 1 };
+            let cook = |(): &mut (), number: usize| -> Result<Vec<T>, E> {
+                let Some(cooked) = self.cooked.get(number) else {
+                    return Ok(Vec::new());
+                };
+                let variables = cooked.read(checkpoint, each)?;
+                let variables = variables.as_slice();
+                let fill = |part| work(&Filling(Origin::Recipe { part, variables }));
+                cooked.parts.iter().map(fill).collect()
+            };
+            done.extend(for_each(self.cooked.len(), threads, || (), cook)?.into_iter().flatten());
+            Ok(done)
         })
     }
 }
@@ -135,6 +175,7 @@ impl Plan {
 #[derive(Debug, Default)]
 pub(super) struct Draft<'c> {
     steps: Vec<Step>,
+    kitchen: Kitchen<'c>,
     report: LoadReport,
     used: BTreeSet<&'c [u8]>,
 }
@@ -160,9 +201,32 @@ impl<'c> Draft<'c> {
         }
     }
 
+    /// Recipes are meant to fill this target, the one of number `index`.
+    pub(super) fn cook(&mut self, checkpoint: &'c Bundle, index: usize, target: &Target) {
+        match self.kitchen.order(checkpoint, index, target) {
+            Ok(uses) => {
+                self.used.extend(uses.variables.iter().map(|info| info.key()));
+                let mut names: Vec<String> = uses
+                    .variables
+                    .iter()
+                    .map(|info| checkpoint.display_name(info))
+                    .collect();
+                names.dedup();
+                self.report.loaded.push(Loaded {
+                    path: target.path.clone(),
+                    name: names.join(" + "),
+                    transposed: uses.moves,
+                });
+            }
+            Err(Refused::Missing(missing)) => self.report.missing.push(missing),
+            Err(Refused::Mismatched(mismatched)) => self.report.mismatched.push(mismatched),
+        }
+    }
+
     pub(super) fn finish(self, checkpoint: &Bundle) -> Plan {
         let Draft {
             mut steps,
+            kitchen,
             mut report,
             used,
         } = self;
@@ -179,7 +243,8 @@ impl<'c> Draft<'c> {
             missing.candidates = nearest(wanted, report.unused.iter().map(String::as_str), 3);
         }
         steps.sort_by_key(|step| (step.info.shard(), step.info.offset()));
-        Plan { steps, report }
+        let cooked = kitchen.finish();
+        Plan { steps, cooked, report }
     }
 }
 
@@ -205,22 +270,40 @@ impl Step {
     }
 }
 
-/// A step whose turn has come: see [`Plan::carry_out`].
+/// A target whose turn has come: see [`Plan::carry_out`].
 #[derive(Debug)]
-pub struct Filling<'f> {
-    step: &'f Step,
-    reading: &'f Reading<'f>,
+pub struct Filling<'f>(Origin<'f>);
+
+/// What fills it.
+#[derive(Debug)]
+enum Origin<'f> {
+    Variable { step: &'f Step, reading: &'f Reading<'f> },
+    Recipe { part: &'f Part, variables: &'f [Vec<u8>] },
 }
 
 impl Filling<'_> {
-    /// Which of the targets it fills.
+    /// Which of the targets it is.
     pub fn target(&self) -> usize {
-        self.step.target
+        match self.0 {
+            Origin::Variable { step, .. } => step.target,
+            Origin::Recipe { part, .. } => part.target,
+        }
     }
 
-    /// The variable.
-    pub fn variable(&self) -> &VariableInfo {
-        &self.step.info
+    /// The variable that fills it; `None` if a recipe does.
+    pub fn variable(&self) -> Option<&VariableInfo> {
+        match self.0 {
+            Origin::Variable { step, .. } => Some(&step.info),
+            Origin::Recipe { .. } => None,
+        }
+    }
+
+    /// The dtype of what fills it.
+    pub fn dtype(&self) -> DType {
+        match self.0 {
+            Origin::Variable { step, .. } => step.info.dtype(),
+            Origin::Recipe { part, .. } => part.dtype,
+        }
     }
 
     /// The size in bytes of what it fills, safe to allocate: as [`Bundle::checked_size`].
@@ -228,35 +311,58 @@ impl Filling<'_> {
     /// # Errors
     /// As [`Bundle::checked_size`].
     pub fn size(&self) -> Result<usize> {
-        self.reading.size()
+        match self.0 {
+            Origin::Variable { reading, .. } => reading.size(),
+            Origin::Recipe { part, .. } => Ok(part.len()),
+        }
     }
 
-    /// The bytes of the variable, little-endian and in the layout of the model, in a new vector; `T` only says how they
+    /// The bytes of the parameter, little-endian and in the layout of the model, in a new vector; `T` only says how they
     /// are aligned.
     ///
     /// # Errors
     /// As [`Reading::read`].
     pub fn read<T: Element>(&self) -> Result<Vec<T>> {
-        self.reading.read_laid_out(&self.step.transform)
+        match self.0 {
+            Origin::Variable { step, reading } => reading.read_laid_out(&step.transform),
+            Origin::Recipe { part, variables } => {
+                let bytes = part.cook(variables);
+                let whole = bytes.len() % size_of::<T>() == 0;
+                let misfit = || Error::invalid(format!("{} does not fit into {}", part.dtype, T::DTYPE));
+                whole.then(|| bytemuck::pod_collect_to_vec(&bytes)).ok_or_else(misfit)
+            }
+        }
     }
 
-    /// Reads the variable into `destination`, little-endian and in the layout of the model: one copy from the file, with
+    /// Reads the parameter into `destination`, little-endian and in the layout of the model: one copy from the file, with
     /// a transpose a band at a time.
     ///
     /// # Errors
     /// As [`Bundle::read_into`].
     pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
-        match self.step.transform.is_identity() {
-            true => self.reading.read_into(destination),
-            false => self.reading.read_laid_out_into(&self.step.transform, destination),
+        match self.0 {
+            Origin::Variable { step, reading } if step.transform.is_identity() => reading.read_into(destination),
+            Origin::Variable { step, reading } => reading.read_laid_out_into(&step.transform, destination),
+            Origin::Recipe { part, variables } => {
+                let bytes = part.cook(variables);
+                if bytes.len() != destination.len() {
+                    return Err(Error::invalid(format!(
+                        "{} bytes given for a parameter of {}",
+                        destination.len(),
+                        bytes.len()
+                    )));
+                }
+                destination.copy_from_slice(&bytes);
+                Ok(())
+            }
         }
     }
 }
 
 /// The variable, or those that an ambiguous name may mean.
-fn find<'a>(checkpoint: &'a Bundle, target: &Target) -> Result<&'a VariableInfo, Vec<String>> {
+pub(super) fn find<'a>(checkpoint: &'a Bundle, names: &[String]) -> Result<&'a VariableInfo, Vec<String>> {
     let mut ambiguous = Vec::new();
-    for name in &target.names {
+    for name in names {
         match checkpoint.lookup(name.as_bytes()) {
             Ok(Some(info)) => return Ok(info),
             Err(Error::AmbiguousName { candidates, .. }) => ambiguous.extend(candidates),

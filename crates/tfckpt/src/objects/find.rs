@@ -196,8 +196,16 @@ fn is_called(slot: &SlotVariable<'_>, wanted: &str, slots: &[SlotVariable<'_>]) 
     match wanted {
         "Adam" | "m" => first(name) && slots.iter().any(of_adam),
         "momentum" => first(name),
-        "Momentum" => first(name) && !slots.iter().any(of_adam),
+        // What V1 calls so is a sum of gradients, and no step.
+        "Momentum" => first(name) && !slots.iter().any(of_adam) && !is_of_keras(slot),
         "Adam_1" | "v" | "velocity" => second(name),
         _ => false,
     }
+}
+
+/// Optimizers of Keras count their steps.
+fn is_of_keras(slot: &SlotVariable<'_>) -> bool {
+    ["_iterations", "iter"]
+        .iter()
+        .any(|counter| slot.optimizer.child(counter).is_some())
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::model::Model;
-use super::optimizer::ObjectOptimizer;
 use super::sort::utf8;
 use super::tree::{ObjectId, ObjectTree};
 use crate::bundle::{BundleWriter, Written};
 use crate::error::{Error, Result};
 use crate::io::LocalDir;
+use crate::optimizers::{Convention, OptimizerNames};
 use crate::tensor::Variable;
 
 /// How a model in Python holds its variables, so that `tf.train.Checkpoint(model=..., optimizer=...).restore(...)` finds
@@ -44,7 +44,8 @@ use crate::tensor::Variable;
 pub struct ObjectLayout {
     pub(super) model: Model,
     root: String,
-    pub(super) optimizer: Option<ObjectOptimizer>,
+    pub(super) optimizer: Option<Convention>,
+    pub(super) names: Option<OptimizerNames>,
     optimizer_path: String,
     pub(super) hyperparameters: BTreeMap<String, f32>,
     pub(super) iterations: Option<i64>,
@@ -61,41 +62,39 @@ impl ObjectLayout {
     /// `tf.train.Checkpoint(model=model)`. `root` is the name of the argument; empty for `tf.train.Checkpoint(model)`.
     /// The optimizer is, unless said otherwise, one of `tf.compat.v1.train`.
     pub fn module(root: impl Into<String>) -> Self {
-        Self::of(Model::Attributes { private: false }, ObjectOptimizer::V1).root(root)
+        Self::of(Model::Attributes { private: false }, Convention::V1).root(root)
     }
 
     /// A subclassed model of Keras 3, whose attributes are the components of the names. Layers in Python lists are
     /// not found by Keras 3 itself.
     pub fn keras3_subclassed() -> Self {
-        Self::of(Model::Attributes { private: true }, ObjectOptimizer::Keras3)
+        Self::of(Model::Attributes { private: true }, Convention::Keras3)
     }
 
     /// A `Sequential` model of Keras 3 with these layers, in their order, the `Input` and layers without variables
     /// included: `[layer.name for layer in model._functional._operations]`. Variables are called `LAYER/kernel`.
     pub fn keras3_sequential<S: Into<String>>(layers: impl IntoIterator<Item = S>) -> Self {
-        Self::of(
-            Model::keras3("_functional/_operations", layers),
-            ObjectOptimizer::Keras3,
-        )
+        Self::of(Model::keras3("_functional/_operations", layers), Convention::Keras3)
     }
 
     /// A functional model of Keras 3 with these layers and operations, in their order:
     /// `[operation.name for operation in model._operations]`.
     pub fn keras3_functional<S: Into<String>>(layers: impl IntoIterator<Item = S>) -> Self {
-        Self::of(Model::keras3("_operations", layers), ObjectOptimizer::Keras3)
+        Self::of(Model::keras3("_operations", layers), Convention::Keras3)
     }
 
     /// A `Sequential` or functional model of Keras 2 with these layers: `[layer.name for layer in model.layers]`.
     /// The optimizer is, unless said otherwise, one of Keras 2.11 or later.
     pub fn keras2<S: Into<String>>(layers: impl IntoIterator<Item = S>) -> Self {
-        Self::of(Model::keras2(layers), ObjectOptimizer::Keras2)
+        Self::of(Model::keras2(layers), Convention::Keras2)
     }
 
-    fn of(model: Model, optimizer: ObjectOptimizer) -> Self {
+    fn of(model: Model, optimizer: Convention) -> Self {
         ObjectLayout {
             model,
             root: "model".to_owned(),
             optimizer: Some(optimizer),
+            names: None,
             optimizer_path: "optimizer".to_owned(),
             hyperparameters: BTreeMap::new(),
             iterations: None,
@@ -119,8 +118,17 @@ impl ObjectLayout {
     /// What kind of optimizer keeps the slots; `None` leaves its state outside of the graph. Default: that of the
     /// model's kind. Without slots no optimizer is written.
     #[must_use]
-    pub fn optimizer(mut self, optimizer: impl Into<Option<ObjectOptimizer>>) -> Self {
+    pub fn optimizer(mut self, optimizer: impl Into<Option<Convention>>) -> Self {
         self.optimizer = optimizer.into();
+        self
+    }
+
+    /// What the optimizer's variables are called, and so which optimizer it is. Default: slots are what their last component
+    /// says in any [`Convention`], `fc/kernel/Adam` or `fc/kernel/m`, and the optimizer is the first that has such slots:
+    /// Adam and not AdamW, and with nothing but `momentum` it is gradient descent and not Lion.
+    #[must_use]
+    pub fn optimizer_names(mut self, names: OptimizerNames) -> Self {
+        self.names = Some(names);
         self
     }
 
@@ -132,7 +140,8 @@ impl ObjectLayout {
     }
 
     /// The learning rate, which optimizers of Keras keep as a variable and restore. Default: none is written, which is
-    /// right for a schedule; a constant one TensorFlow then misses in `assert_consumed`.
+    /// right for a schedule; a constant one TensorFlow then misses in `assert_consumed`. A variable of the optimizer that is
+    /// called so comes first.
     #[must_use]
     pub fn learning_rate(self, value: f32) -> Self {
         self.hyperparameter("learning_rate", value)
@@ -145,8 +154,8 @@ impl ObjectLayout {
         self
     }
 
-    /// How many steps an optimizer of Keras has made. Default: a variable that is called `iterations` in some scope,
-    /// as `Adam/iterations`, else the value of `global_step`.
+    /// How many steps an optimizer of Keras has made. Default: a variable that is called `iterations`, `iteration` or `iter`
+    /// in some scope, as `Adam/iterations`, else the value of `global_step`.
     #[must_use]
     pub fn iterations(mut self, count: i64) -> Self {
         self.iterations = Some(count);
@@ -232,13 +241,13 @@ impl ObjectLayout {
             objects.insert(name.clone(), tree.variable(&path, variable)?);
             order.push(name);
         }
-        if let Some((kind, state)) = sorted.optimizer {
+        if let Some(state) = sorted.optimizer {
             let optimizer = tree.object(&self.optimizer_path);
             match self.trainable.is_empty() {
                 true => order.retain(|name| state.slots.contains_key(name)),
                 false => order.clone_from(&self.trainable),
             }
-            kind.add(&mut tree, optimizer, state, &order, &objects)?;
+            state.add(&mut tree, optimizer, &order, &objects)?;
         }
         for (path, alias) in &self.aliases {
             let object = tree.object(path);

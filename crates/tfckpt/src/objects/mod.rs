@@ -47,7 +47,6 @@ pub use find::FindFault;
 pub use graph::{ObjectGraph, ObjectNode, ObjectVariable};
 pub use layout::ObjectLayout;
 pub(crate) use names::ObjectNames;
-pub use optimizer::ObjectOptimizer;
 pub use parse::GraphFault;
 pub use slots::SlotVariable;
 pub use tree::{ObjectId, ObjectTree};

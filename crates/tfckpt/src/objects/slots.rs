@@ -2,12 +2,14 @@
 //!
 //! Optimizers of TensorFlow 1 and of early Keras name variable, slot and slot variable in `slot_variables`. Those of
 //! Keras 3 hold parallel lists: element `i` of `_momentums` belongs to element `i` of `_trainable_variables`. Those of
-//! Keras 2.11 and later say it only in the names of the state: `Adam/m/dense/kernel` in a list `_momentums`.
+//! Keras 2.11 and later say it only in the names of the state: `Adam/m/dense/kernel` in a list `_momentums`, or
+//! `m/dense/kernel` if the optimizer was built by hand.
 
 use std::collections::{HashMap, HashSet};
 
 use super::graph::{ObjectGraph, ObjectNode, ObjectVariable};
 use super::parse::{Tables, Text};
+use crate::optimizers::singular;
 
 /// A slot variable, by the ids of its nodes.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +127,7 @@ pub(super) fn slots(bytes: &[u8], tables: &Tables) -> Vec<SlotEntry> {
 }
 
 fn lists(graph: Graph<'_>, optimizer: u32, claimed: &mut HashSet<u32>, found: &mut Vec<SlotEntry>) {
-    let Graph { bytes, tables, names } = graph;
+    let Graph { bytes, tables, .. } = graph;
     let children = tables.child_records(optimizer as usize);
     let trained = children
         .iter()
@@ -146,7 +148,7 @@ fn lists(graph: Graph<'_>, optimizer: u32, claimed: &mut HashSet<u32>, found: &m
             let (variable, name, is_list) = match trained {
                 Some(_) => (variables.get(element.name.of(bytes)).copied(), list.name, true),
                 None => match by_full_name(graph, element.node) {
-                    Some((variable, name)) => (names.get(variable).copied().flatten(), name, false),
+                    Some((variable, name)) => (Some(variable), name, false),
                     None => continue,
                 },
             };
@@ -163,21 +165,17 @@ fn lists(graph: Graph<'_>, optimizer: u32, claimed: &mut HashSet<u32>, found: &m
     }
 }
 
-/// Takes `Adam/m/dense/kernel` apart: the variable, and the name of the slot.
-fn by_full_name<'g>(Graph { bytes, tables, .. }: Graph<'g>, node: u32) -> Option<(&'g str, Text)> {
+/// Takes `Adam/m/dense/kernel` apart, or `m/dense/kernel`: the variable, and the name of the slot.
+fn by_full_name(Graph { bytes, tables, names }: Graph<'_>, node: u32) -> Option<(u32, Text)> {
     let at = tables.attributes_of(node as usize).next()?;
     let full_name = tables.attributes.get(at)?.full_name;
-    let (optimizer, rest) = full_name.of(bytes).split_once('/')?;
-    let (slot, variable) = rest.split_once('/')?;
-    Some((variable, full_name.part(optimizer.len() + 1, slot.len())))
-}
-
-/// `_velocities` is a list of velocities.
-fn singular(list: &str) -> String {
-    let name = list.trim_start_matches('_');
-    match (name.strip_suffix("ies"), name.strip_suffix('s')) {
-        (Some(stem), _) => format!("{stem}y"),
-        (None, Some(stem)) => stem.to_owned(),
-        (None, None) => name.to_owned(),
-    }
+    let text = full_name.of(bytes);
+    let after_slash = |from: usize| Some(from + text.get(from..)?.find('/')? + 1);
+    let first = after_slash(0)?;
+    // The slot is the first or the second component; what follows it must be a variable.
+    let slots = [(0, Some(first)), (first, after_slash(first))];
+    slots.into_iter().rev().find_map(|(start, end)| {
+        let variable = names.get(text.get(end?..)?).copied().flatten()?;
+        Some((variable, full_name.part(start, end? - 1 - start)))
+    })
 }

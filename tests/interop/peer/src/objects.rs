@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::json;
-use tfckpt::objects::{ObjectLayout, ObjectOptimizer};
+use tfckpt::objects::ObjectLayout;
+use tfckpt::optimizers::Convention;
 use tfckpt::{Checkpoint, DType, Saver, Variable};
 
 /// A layout, and the variables for it.
@@ -71,10 +72,10 @@ impl Spec {
         }
         Ok(match self.optimizer.as_deref() {
             None => layout,
-            Some("v1") => layout.optimizer(ObjectOptimizer::V1),
-            Some("keras2_legacy") => layout.optimizer(ObjectOptimizer::Keras2Legacy),
-            Some("keras2") => layout.optimizer(ObjectOptimizer::Keras2),
-            Some("keras3") => layout.optimizer(ObjectOptimizer::Keras3),
+            Some("v1") => layout.optimizer(Convention::V1),
+            Some("keras2_legacy") => layout.optimizer(Convention::Keras2Legacy),
+            Some("keras2") => layout.optimizer(Convention::Keras2),
+            Some("keras3") => layout.optimizer(Convention::Keras3),
             Some(other) => bail!("unknown optimizer `{other}`"),
         })
     }

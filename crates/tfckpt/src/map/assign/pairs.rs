@@ -4,6 +4,7 @@ use super::wish::{Wish, fulfil};
 use super::{Assign, ModelVariable, Purpose, near};
 use crate::bundle::Bundle;
 use crate::error::{AssignmentFault, Result};
+use crate::layout::Recipe;
 use crate::map::plan::Plan;
 
 /// Which tensors of a checkpoint fill which variables of a model: what TensorFlow's
@@ -127,13 +128,18 @@ impl Wishes<'_> {
     fn pair(&mut self, tensor: &str, target: &str) {
         let entry = format!("{tensor} -> {target}");
         let candidates = || near(target, self.variables);
-        if let Some(variable) = self.called(target) {
-            let tensors = vec![tensor.to_owned()];
-            return self.wishes.push(Wish {
+        let called = self.called(target);
+        if !called.is_empty() {
+            let wish = |&variable: &usize| Wish {
                 variable,
-                tensors,
-                entry,
-            });
+                tensors: vec![tensor.to_owned()],
+                recipes: self.recipes(variable, &mut |own| {
+                    Some(if own == target { tensor } else { own }.to_owned())
+                }),
+                entry: entry.clone(),
+            };
+            let wishes: Vec<Wish> = called.iter().map(wish).collect();
+            return self.wishes.extend(wishes);
         }
         let fault = match (tensor.ends_with('/'), target.ends_with('/')) {
             (true, true) => return self.scope(tensor, target, entry),
@@ -188,6 +194,7 @@ impl Wishes<'_> {
             .map(|(variable, found)| Wish {
                 variable,
                 tensors: tensors_of(found),
+                recipes: self.recipes(variable, &mut |own| tensor_of(own)),
                 entry: entry.to_owned(),
             })
             .filter(|wish| !wish.tensors.is_empty())
@@ -197,14 +204,43 @@ impl Wishes<'_> {
         is_used
     }
 
-    /// The variable of this name; names as TensorFlow has them go before paths.
-    fn called(&self, name: &str) -> Option<usize> {
+    /// The ways to make a variable, from tensors that `tensor_of` gives for their sources. A way with a source that it
+    /// gives none for is none.
+    fn recipes(&self, variable: usize, tensor_of: &mut dyn FnMut(&str) -> Option<String>) -> Vec<Recipe> {
+        let recipes = self
+            .variables
+            .get(variable)
+            .map_or(&[][..], |variable| &variable.target.recipes);
+        let renamed = recipes.iter().filter_map(|recipe| {
+            let mut all = true;
+            let renamed = recipe.renamed(&mut |own| {
+                tensor_of(own).unwrap_or_else(|| {
+                    all = false;
+                    String::new()
+                })
+            });
+            all.then_some(renamed)
+        });
+        renamed.collect()
+    }
+
+    /// The variable of this name, or all that are made of one of this name; names as TensorFlow has them go before paths.
+    fn called(&self, name: &str) -> Vec<usize> {
         let is_named = |variable: &ModelVariable| variable.target.names.iter().any(|own| own == name);
-        let mut offered = self.offered();
-        let named = offered.clone().find(|(_, variable)| is_named(variable));
+        let mut named: Vec<usize> = Vec::new();
+        for (number, variable) in self.offered().filter(|(_, variable)| is_named(variable)) {
+            if named.is_empty() || !variable.target.recipes.is_empty() {
+                named.push(number);
+            }
+        }
+        if named.is_empty() {
+            named.extend(
+                self.offered()
+                    .find(|(_, variable)| variable.is_called(name))
+                    .map(|(number, _)| number),
+            );
+        }
         named
-            .or_else(|| offered.find(|(_, variable)| variable.is_called(name)))
-            .map(|(number, _)| number)
     }
 
     fn offered(&self) -> impl Iterator<Item = (usize, &ModelVariable)> + Clone {

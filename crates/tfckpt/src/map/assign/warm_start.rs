@@ -7,6 +7,7 @@ use super::wish::{Wish, fulfil};
 use super::{Assign, ModelVariable, Purpose};
 use crate::bundle::Bundle;
 use crate::error::{AssignmentFault, Result};
+use crate::layout::Recipe;
 use crate::map::plan::Plan;
 use crate::suggest::nearest;
 
@@ -144,6 +145,18 @@ impl Assign for WarmStart {
             let Some(variable) = variables.get(number) else {
                 continue;
             };
+            // What a variable is made of may have been called otherwise, each by itself.
+            let made_of = variable.target.recipes.iter().map(|recipe| {
+                recipe.renamed(&mut |own| self.prev_names.get(own).cloned().unwrap_or_else(|| own.to_owned()))
+            });
+            let recipes: Vec<Recipe> = made_of.collect();
+            if !recipes.is_empty() {
+                variable
+                    .target
+                    .names
+                    .iter()
+                    .for_each(|name| drop(prev_names.remove(name)));
+            }
             let known = self.prev_names.iter().find(|(name, _)| variable.is_called(name));
             let (tensors, entry) = match known {
                 Some((name, tensor)) => {
@@ -155,6 +168,7 @@ impl Assign for WarmStart {
             wishes.push(Wish {
                 variable: number,
                 tensors,
+                recipes,
                 entry,
             });
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::ModelVariable;
 use crate::bundle::{Bundle, VariableInfo};
 use crate::error::{AssignmentFault, Error, Result};
-use crate::map::plan::{Draft, Plan};
+use crate::layout::Recipe;
+use crate::map::plan::{Draft, Plan, Target};
 use crate::suggest::nearest;
 
 /// A variable that is to be filled.
@@ -15,6 +16,8 @@ pub(super) struct Wish {
     pub(super) variable: usize,
     /// Names to look for in the checkpoint; the first one that is there counts.
     pub(super) tensors: Vec<String>,
+    /// Of a variable that is made of others: the ways to do so from the tensors that are wished for.
+    pub(super) recipes: Vec<Recipe>,
     /// What wishes it, for errors.
     pub(super) entry: String,
 }
@@ -44,8 +47,22 @@ pub(super) fn fulfil(
             });
             continue;
         }
-        match find(checkpoint, &wish.tensors)? {
-            Ok(info) => draft.fill(checkpoint, wish.variable, target, info),
+        let found = match wish.recipes.is_empty() {
+            true => find(checkpoint, &wish.tensors)?.map(|info| draft.fill(checkpoint, wish.variable, target, info)),
+            false => first_there(checkpoint, &wish.recipes)?.map(|recipe| {
+                let recipes = vec![recipe.clone()];
+                draft.cook(
+                    checkpoint,
+                    wish.variable,
+                    &Target {
+                        recipes,
+                        ..target.clone()
+                    },
+                );
+            }),
+        };
+        match found {
+            Ok(()) => {}
             Err(mut candidates) => {
                 if candidates.is_empty() && missing < SUGGESTIONS {
                     candidates = near(checkpoint, &wish.tensors);
@@ -88,6 +105,21 @@ fn find<'c>(checkpoint: &'c Bundle, names: &[String]) -> Result<Result<&'c Varia
             Err(Error::AmbiguousName { candidates: may_be, .. }) => candidates.extend(may_be),
             Err(error) => return Err(error),
         }
+    }
+    Ok(Err(candidates))
+}
+
+/// The first recipe all of whose sources are there, or names that may be meant instead of those that are not.
+fn first_there<'r>(checkpoint: &Bundle, recipes: &'r [Recipe]) -> Result<Result<&'r Recipe, Vec<String>>> {
+    let mut candidates = Vec::new();
+    'recipes: for recipe in recipes {
+        for source in recipe.sources() {
+            if let Err(may_be) = find(checkpoint, &source.names)? {
+                candidates.extend(may_be);
+                continue 'recipes;
+            }
+        }
+        return Ok(Ok(recipe));
     }
     Ok(Err(candidates))
 }

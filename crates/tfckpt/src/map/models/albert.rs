@@ -49,7 +49,7 @@ impl NameMap {
             "cls/seq_relationship/output_weights",
             "cls/seq_relationship/output_bias",
         ];
-        rules.extend(head("sop_classifier.classifier", Layer::TransposedDense, order));
+        rules.extend(head("sop_classifier.classifier", Layer::OutputWeights, order));
         rules.extend(heads());
         NameMap::keras().model_scope("albert").rules(rules)
     }

@@ -68,7 +68,7 @@ pub(super) fn encoder(place: &str) -> Vec<Rule> {
 pub(super) fn predictions(module: &str) -> [Rule; 2] {
     let decoder = name(&format!("{module}.decoder.weight"), "bert/embeddings/word_embeddings");
     [
-        decoder.layer(Layer::TransposedDense),
+        decoder.layer(Layer::OutputWeights),
         name(
             &format!("{module}.{{bias:decoder.bias|bias}}"),
             "cls/predictions/output_bias",
@@ -80,7 +80,7 @@ pub(super) fn predictions(module: &str) -> [Rule; 2] {
 pub(super) fn heads() -> Vec<Rule> {
     let of = |module, place: &str| {
         let names = ["weights", "bias"].map(|name| format!("{place}output_{name}"));
-        head(module, Layer::TransposedDense, names.each_ref().map(String::as_str))
+        head(module, Layer::OutputWeights, names.each_ref().map(String::as_str))
     };
     let heads = [
         of("cls.seq_relationship", "cls/seq_relationship/"),

@@ -50,7 +50,7 @@ impl NameMap {
             "electra/embeddings/word_embeddings",
             "generator_predictions/output_bias",
         ];
-        rules.extend(head("generator_lm_head", Layer::TransposedDense, words));
+        rules.extend(head("generator_lm_head", Layer::OutputWeights, words));
         NameMap::keras().model_scope("electra").rules(rules)
     }
 }

@@ -31,7 +31,7 @@ impl NameMap {
     fn gpt2_with(kernel: impl Fn(Rule) -> Rule) -> Self {
         let mut rules = vec![
             name("{table:wte|wpe}.weight", "model/{table}").layer(Layer::Embedding),
-            name("lm_head.weight", "model/wte").layer(Layer::TransposedDense),
+            name("lm_head.weight", "model/wte").layer(Layer::OutputWeights),
             kernel(name(
                 "h.{i}.{part:attn|mlp}.{layer:*}.weight",
                 "model/h{i}/{part}/{layer}/w",

@@ -306,7 +306,7 @@ impl NameMap {
     pub fn names(&self, path: &str, found: Layer) -> Vec<String> {
         let names = match self.renamed.get(path) {
             Some(name) => vec![name.clone()],
-            None => self.plain_names(path, found),
+            None => self.plain_names(path, &self.path_of_part(path), found),
         };
         let average = |name: &String| format!("{name}/{AVERAGE}");
         match self.averages {
@@ -317,8 +317,24 @@ impl NameMap {
         }
     }
 
-    fn plain_names(&self, path: &str, found: Layer) -> Vec<String> {
-        let inner = self.inner(path);
+    /// The path of a parameter, with what TensorFlow calls the part of a declared layer that it is in.
+    fn path_of_part(&self, path: &str) -> String {
+        let (module, field) = split(path);
+        let (whole, part) = split(module);
+        let named = self.declared_alone(whole).and_then(|layer| Some(layer.part(part)?.1));
+        match named {
+            Some(name) => [whole, name, field]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("."),
+            None => path.to_owned(),
+        }
+    }
+
+    /// The names of the parameter at `path`, which TensorFlow takes to be at `named`.
+    fn plain_names(&self, path: &str, named: &str, found: Layer) -> Vec<String> {
+        let inner = self.inner(named);
         let (module, field) = split(&inner);
         for rule in self.rules.iter().chain(&self.numbered) {
             let scopes = match rule.of {
@@ -402,6 +418,11 @@ impl NameMap {
         self.types.get(name).copied()
     }
 
+    /// Whether names and layouts are those of the framework.
+    pub fn is_identity(&self) -> bool {
+        self.style == Style::Identity
+    }
+
     /// The kind of the layer at `path`: what was declared, or what the framework `found`.
     pub fn layer(&self, path: &str, found: Layer) -> Layer {
         self.declared(path).unwrap_or(found)
@@ -432,7 +453,14 @@ impl NameMap {
         }
     }
 
+    /// What the module at this path was declared to be, by itself or as a part of the one that it is in.
     fn declared(&self, module: &str) -> Option<Layer> {
+        let (whole, part) = split(module);
+        let of_whole = || Some(self.declared_alone(whole)?.part(part)?.0);
+        self.declared_alone(module).or_else(of_whole)
+    }
+
+    fn declared_alone(&self, module: &str) -> Option<Layer> {
         if let Some(layer) = self.layers.get(module) {
             return Some(*layer);
         }

@@ -53,9 +53,13 @@ impl Style {
             (Style::Keras2, Role::Weight) if depthwise => vec!["depthwise_kernel", "kernel"],
             (Style::Slim, Role::Weight) if depthwise => vec!["depthwise_weights"],
             (Style::Slim, Role::Weight) => match layer {
-                Dense | TransposedDense | PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d
-                | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d => vec!["weights"],
+                Dense | PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d | ConvTranspose1d
+                | ConvTranspose2d | ConvTranspose3d => vec!["weights"],
                 Embedding => vec!["embeddings"],
+                SeparablePart { .. } => match layer.keras_names(role) {
+                    ["depthwise_kernel"] => vec!["depthwise_weights"],
+                    _ => vec!["pointwise_weights"],
+                },
                 _ => layer.keras_names(role).to_vec(),
             },
             (Style::Slim, Role::Bias) => match layer.keras_names(role) {
@@ -80,7 +84,7 @@ impl Style {
     pub(super) fn layer_name(self, layer: Layer) -> &'static str {
         use Layer::*;
         let keras = match layer {
-            Dense | TransposedDense => "dense",
+            Dense => "dense",
             Conv1d | PointwiseConv1d => "conv1d",
             Conv2d | PointwiseConv2d => "conv2d",
             Conv3d => "conv3d",
@@ -96,10 +100,18 @@ impl Style {
             RmsNorm => "rms_normalization",
             Embedding => "embedding",
             PRelu => "p_re_lu",
+            OutputWeights => "dense",
+            SeparableConv1d { .. } => "separable_conv1d",
+            SeparableConv2d { .. } => "separable_conv2d",
+            PartialNorm { .. } => "batch_normalization",
+            MultiHeadAttention { .. } => "multi_head_attention",
+            Lstm { .. } => "lstm",
+            Gru { .. } => "gru",
+            Rnn { .. } => "simple_rnn",
             _ => "layer",
         };
         match (self, layer) {
-            (Style::Slim, Dense | TransposedDense) => "fully_connected",
+            (Style::Slim, Dense) => "fully_connected",
             (Style::Slim, PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d) => "Conv",
             (Style::Slim, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) => "Conv2d_transpose",
             (Style::Slim, DepthwiseConv1d { .. } | DepthwiseConv2d { .. }) => "SeparableConv2d",

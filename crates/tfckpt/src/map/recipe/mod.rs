@@ -1,0 +1,11 @@
+//! Recipes in plans, and on the way into a checkpoint.
+
+mod compound;
+mod cooked;
+mod recurrent;
+mod save;
+
+pub use compound::{Compound, Made, Member, Refusal};
+pub(super) use cooked::{Cooked, Kitchen, Part, Refused};
+pub use recurrent::{Gate, RecurrentParameter, RecurrentPart};
+pub use save::Ingredient;
