@@ -19,6 +19,7 @@ from finding import finding
 from frameworks import examples, frameworks, python_objects
 from graphs import graphs
 from histories import histories
+from layers import layer_kinds
 from objects import objects
 from savers import savers
 from shared import check, failed, passed
@@ -40,6 +41,7 @@ def main():
                  "histories": lambda: histories(folder, args.seed),
                  "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
+                 "layers": lambda: layer_kinds(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "frameworks as objects": lambda: python_objects(folder),
                  "examples": lambda: examples(folder)}

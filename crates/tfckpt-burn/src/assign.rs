@@ -41,6 +41,7 @@ pub fn init_from_checkpoint<M: Module>(
     map: &impl Assign,
 ) -> Result<LoadReport> {
     let schema = Schema::of(module);
+    schema.check(names, checkpoint)?;
     let targets = schema.targets(names)?.into_iter().zip(&schema.parameters);
     let variables: Vec<ModelVariable> = targets
         .map(|(target, parameter)| ModelVariable {

@@ -109,8 +109,7 @@ impl Joint {
 
     fn variables(&self, record: ModuleRecord) -> Result<Vec<Variable<'static>>> {
         let tensors = record::take(record, &self.schema)?;
-        let recorded = |(parameter, tensor)| module::recorded(parameter, tensor, &self.shared.names);
-        self.schema.parameters.iter().zip(tensors).map(recorded).collect()
+        module::recorded(&self.schema, tensors, &self.shared.names)
     }
 }
 

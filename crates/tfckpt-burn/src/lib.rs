@@ -57,6 +57,7 @@ mod optimizer;
 mod parts;
 mod random;
 mod record;
+mod recurrent;
 mod run;
 mod scalars;
 mod scheduler;

@@ -1,9 +1,12 @@
 //! Modules into variables, and variables into modules.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
-use tfckpt::map::{Filling, Layout, LoadReport, NameMap, Plan};
+use tfckpt::map::{Compound, Filling, Ingredient, Layout, LoadReport, NameMap, Plan};
 use tfckpt::{BoxError, Checkpoint, DType, Shape, Sink, Variable};
 
 use crate::dtype::{from_stored_bytes, to_stored_bytes};
@@ -18,13 +21,13 @@ pub(crate) fn variables<M: Module>(module: &M, schema: &Schema, names: &NameMap)
         schema,
         names,
         next: 0,
-        variables: Vec::new(),
+        assembly: Assembly::default(),
         failure: None,
     };
     module.visit(&mut visitor);
     match visitor.failure {
         Some(error) => Err(error),
-        None => Ok(visitor.variables),
+        None => visitor.assembly.finish(),
     }
 }
 
@@ -36,6 +39,7 @@ pub(crate) fn load<M: Module>(
     partial: bool,
 ) -> Result<LoadReport> {
     let schema = Schema::of(module);
+    schema.check(names, checkpoint)?;
     let targets = schema.targets(names)?;
     let plan = match partial {
         true => Plan::partial(checkpoint, &targets),
@@ -81,17 +85,117 @@ pub(crate) fn read(filling: &Filling<'_>) -> tfckpt::Result<Bytes> {
     }
 }
 
-/// A tensor of a record of Burn's as a variable. It is in memory, so that all cores write it.
-pub(crate) fn recorded(parameter: &Parameter, tensor: TensorData, names: &NameMap) -> Result<Variable<'static>> {
-    let shape = tensor.shape().to_vec();
-    let bytes = to_stored_bytes(tensor);
-    laid_out(
-        parameter,
-        names,
-        &shape,
-        parameter.record_layout(names),
-        |name, dtype, shape| Variable::lent(name, dtype, shape, move |sink| sink(&bytes)),
-    )
+/// The tensors of a record of Burn's as variables, in the order of the schema. They are in memory, so that all cores write
+/// them.
+pub(crate) fn recorded(schema: &Schema, tensors: Vec<TensorData>, names: &NameMap) -> Result<Vec<Variable<'static>>> {
+    let mut assembly = Assembly::default();
+    for (parameter, tensor) in schema.parameters.iter().zip(tensors) {
+        let shape = tensor.shape().to_vec();
+        let bytes = Arc::new(to_stored_bytes(tensor));
+        let again = bytes.clone();
+        let ingredient = Ingredient::new(parameter.stored_dtype()?, shape.as_slice(), move |sink| sink(&again));
+        let layout = parameter.record_layout(names);
+        let lent = |name, dtype, shape| Variable::lent(name, dtype, shape, move |sink| sink(&bytes));
+        assembly.add(parameter, names, layout, ingredient, lent)?;
+    }
+    assembly.finish()
+}
+
+/// Variables of parameters, one by one and of several.
+#[derive(Default)]
+struct Assembly {
+    variables: Vec<Variable<'static>>,
+    /// Layers whose variables are made of several parameters, by their paths.
+    compounds: BTreeMap<String, (Compound, BTreeMap<String, Ingredient<'static>>)>,
+    /// By the names of variables, which several parameters may share.
+    written: BTreeMap<String, Written>,
+}
+
+/// The parameter that a variable was made of.
+struct Written {
+    path: String,
+    id: u64,
+    layout: Layout,
+    ingredient: Ingredient<'static>,
+}
+
+impl Assembly {
+    /// A parameter, whose bytes in the layout of the model are the `ingredient`; `make` makes the variable of its name,
+    /// dtype and shape in the checkpoint.
+    fn add(
+        &mut self,
+        parameter: &Parameter,
+        names: &NameMap,
+        layout: Layout,
+        ingredient: Ingredient<'static>,
+        make: impl FnOnce(String, DType, Shape) -> Variable<'static>,
+    ) -> Result<()> {
+        if let Some(compound) = parameter
+            .compound(names)?
+            .filter(|compound| compound.member(&parameter.path).is_some())
+        {
+            let key = match &parameter.recurrent {
+                Some(_) => compound.module.clone(),
+                None => parameter.path.clone(),
+            };
+            let (_, parts) = self.compounds.entry(key).or_insert_with(|| (compound, BTreeMap::new()));
+            parts.insert(parameter.path.clone(), ingredient);
+            return Ok(());
+        }
+        let name = parameter.name(names);
+        let written = Written {
+            path: parameter.path.clone(),
+            id: parameter.id.val(),
+            layout,
+            ingredient,
+        };
+        if let Some(first) = self.written.get(&name) {
+            return written.must_equal(first, &name);
+        }
+        self.variables
+            .push(laid_out(parameter, names, written.ingredient.dims(), layout, make)?);
+        self.written.insert(name, written);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<Variable<'static>>> {
+        for (compound, parts) in self.compounds.into_values() {
+            self.variables
+                .extend(compound.variables(&|path| parts.get(path).cloned())?);
+        }
+        Ok(self.variables)
+    }
+}
+
+impl Written {
+    /// Two parameters that one variable fills have to have the same values, laid out as in the variable.
+    fn must_equal(&self, first: &Written, name: &str) -> Result<()> {
+        let shares = self.id == first.id && self.layout == first.layout;
+        if shares || self.stored()? == first.stored()? {
+            return Ok(());
+        }
+        let (first, second) = (&first.path, &self.path);
+        let what = format!(
+            "`{first}` and `{second}` are both called `{name}`, and have different values: two parameters that share a \
+             variable must be equal; give one of them another name with `NameMap::rename`"
+        );
+        Err(tfckpt::Error::InvalidArgument { what }.into())
+    }
+
+    /// Dtype, shape and bytes of the variable.
+    fn stored(&self) -> Result<(DType, Option<Shape>, Vec<u8>)> {
+        let (dims, dtype) = (self.ingredient.dims(), self.ingredient.dtype());
+        let failed = |source| tfckpt::Error::Source {
+            name: self.path.clone(),
+            source,
+        };
+        let bytes = self.ingredient.bytes().map_err(failed)?;
+        let mut moved = bytes.clone();
+        if let (Some(transform), Some(size)) = (self.layout.to_stored(dims), dtype.size()) {
+            transform.apply(size, &bytes, &mut moved);
+        }
+        Ok((dtype, self.layout.stored_shape(dims), moved))
+    }
 }
 
 /// A parameter as a variable, which `make` makes of its name, dtype and shape in the checkpoint, with bytes that are
@@ -124,23 +228,30 @@ struct Fetcher<'a> {
     schema: &'a Schema,
     names: &'a NameMap,
     next: usize,
-    variables: Vec<Variable<'static>>,
+    assembly: Assembly,
     failure: Option<crate::Error>,
 }
 
 impl Fetcher<'_> {
     fn push<const D: usize, K: Basic + 'static>(&mut self, value: Tensor<D, K>) {
-        let Some(parameter) = self.schema.parameters.get(self.next) else {
+        let schema = self.schema;
+        let Some(parameter) = schema.parameters.get(self.next) else {
             return;
         };
         self.next += 1;
+        if let Err(error) = self.add(parameter, value) {
+            self.failure = self.failure.take().or(Some(error));
+        }
+    }
+
+    fn add<const D: usize, K: Basic + 'static>(&mut self, parameter: &Parameter, value: Tensor<D, K>) -> Result<()> {
         let layout = parameter.layout(self.names);
+        let again = value.clone();
+        let dtype = parameter.stored_dtype()?;
+        let ingredient = Ingredient::new(dtype, parameter.shape.as_slice(), move |sink| fetch(&again, sink));
         // Fetched when its turn comes.
         let deferred = |name, dtype, shape| Variable::deferred(name, dtype, shape, move |sink| fetch(&value, sink));
-        match laid_out(parameter, self.names, &parameter.shape, layout, deferred) {
-            Ok(variable) => self.variables.push(variable),
-            Err(error) => self.failure = self.failure.take().or(Some(error)),
-        }
+        self.assembly.add(parameter, self.names, layout, ingredient, deferred)
     }
 }
 

@@ -14,6 +14,7 @@ use tfckpt::{Checkpoint, DType, GLOBAL_STEP, Variable};
 use crate::carrier::{self, RANK, State, States};
 use crate::dtype::{burn_dtype, stored, to_stored_bytes};
 use crate::error::{Error, Result};
+use crate::recurrent::Slots;
 use crate::schema::{Parameter, Schema};
 use crate::{module, scalars};
 
@@ -39,8 +40,9 @@ pub(crate) fn variables(
     names: &NameMap,
     optimizer: &OptimizerNames,
 ) -> Result<Vec<Variable<'static>>> {
-    let mut variables = Vec::new();
+    let mut variables: Vec<Variable<'static>> = Vec::new();
     let mut times = BTreeMap::new();
+    let mut slots = Slots::default();
     for (id, State { tensors, scalars }) in states {
         let Some(parameter) = schema.by_id(id) else {
             continue;
@@ -51,14 +53,23 @@ pub(crate) fn variables(
                 // Follows from the parameter itself.
                 (RANK, _) => {}
                 (TIME, Scalar::UInt(time)) => drop(times.insert(variable.clone(), time)),
-                _ => variables.push(scalars::variable(format!("{variable}/optimizer/{field}"), scalar)),
+                _ => {
+                    let name = format!("{variable}/optimizer/{field}");
+                    // Parameters that become one variable count alike.
+                    if variables.iter().all(|other| other.key() != name.as_bytes()) {
+                        variables.push(scalars::variable(name, scalar));
+                    }
+                }
             }
         }
         for (field, tensor) in tensors {
-            let name = slot_name(&variable, &field, optimizer);
-            variables.push(slot(name, tensor, parameter, names)?);
+            let name = |variable: &str| vec![slot_name(variable, &field, optimizer)];
+            if let Some(tensor) = slots.take(parameter, names, &name, tensor)? {
+                variables.push(slot(slot_name(&variable, &field, optimizer), tensor, parameter, names)?);
+            }
         }
     }
+    variables.extend(slots.finish()?);
     if let Some(&iterations) = times.values().max() {
         variables.extend(counters(iterations, optimizer));
         let differing = times.iter().filter(|(_, time)| **time != iterations);
@@ -110,7 +121,7 @@ pub(crate) fn load(
             [false, false, _] => {}
             [true, true, maximum] => {
                 for (field, _) in MOMENTS.iter().take(if *maximum { 3 } else { 2 }) {
-                    wanted.push(parameter, field, slot_name(&variable, field, how), names);
+                    wanted.push(parameter, field, &|variable| slot_name(variable, field, how), names)?;
                 }
                 let time = time(checkpoint, &variable, &parameter.path, how)?;
                 wanted.push_scalar(parameter, TIME, Scalar::UInt(time));
@@ -131,7 +142,7 @@ pub(crate) fn load(
             };
             match scalars::read(checkpoint, info)? {
                 Some(scalar) => wanted.push_scalar(parameter, field, scalar),
-                None => wanted.push_stored(parameter, field, info, names),
+                None => wanted.push_stored(parameter, field, info, names)?,
             }
         }
     }
@@ -185,50 +196,66 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn push(&mut self, parameter: &Parameter, field: &str, name: String, names: &NameMap) {
+    /// A slot of the variable that the parameter becomes, or becomes a part of.
+    fn push(
+        &mut self,
+        parameter: &Parameter,
+        field: &str,
+        slot: &dyn Fn(&str) -> String,
+        names: &NameMap,
+    ) -> Result<()> {
         let dtype = stored(parameter.dtype).unwrap_or(DType::Float32);
         self.push_target(
             parameter,
             field,
-            name,
-            dtype,
-            parameter.shape.clone(),
-            parameter.layout(names),
+            Target {
+                names: vec![slot(&parameter.name(names))],
+                dtypes: vec![dtype],
+                shape: parameter.shape.clone(),
+                layout: parameter.layout(names),
+                recipes: parameter.slot_recipes(names, &|variable| vec![slot(variable)])?,
+                ..Target::default()
+            },
         );
+        Ok(())
     }
 
     /// A tensor of a shape of its own.
-    fn push_stored(&mut self, parameter: &Parameter, field: &str, info: &tfckpt::VariableInfo, names: &NameMap) {
+    fn push_stored(
+        &mut self,
+        parameter: &Parameter,
+        field: &str,
+        info: &tfckpt::VariableInfo,
+        names: &NameMap,
+    ) -> Result<()> {
+        let recipes = parameter.slot_recipes(names, &|variable| vec![format!("{variable}/optimizer/{field}")])?;
         let layout = parameter.layout(names);
-        let same = layout.stored_shape(&parameter.shape).as_ref() == Some(info.shape());
+        let same = layout.stored_shape(&parameter.shape).as_ref() == Some(info.shape()) || !recipes.is_empty();
         let (shape, layout) = if same {
             (parameter.shape.clone(), layout)
         } else {
             (info.shape().dims().to_vec(), Layout::Same)
         };
-        self.push_target(parameter, field, info.name().into_owned(), info.dtype(), shape, layout);
+        self.push_target(
+            parameter,
+            field,
+            Target {
+                names: vec![info.name().into_owned()],
+                dtypes: vec![info.dtype()],
+                shape,
+                layout,
+                recipes,
+                ..Target::default()
+            },
+        );
+        Ok(())
     }
 
-    fn push_target(
-        &mut self,
-        parameter: &Parameter,
-        field: &str,
-        name: String,
-        dtype: DType,
-        shape: Vec<usize>,
-        layout: Layout,
-    ) {
+    fn push_target(&mut self, parameter: &Parameter, field: &str, target: Target) {
         self.push_parameter(parameter);
         self.fields.push((parameter.id.val(), field.to_owned()));
         let path = format!("{} ({field})", parameter.path);
-        self.targets.push(Target {
-            path,
-            names: vec![name],
-            dtypes: vec![dtype],
-            shape,
-            layout,
-            ..Target::default()
-        });
+        self.targets.push(Target { path, ..target });
     }
 
     fn push_scalar(&mut self, parameter: &Parameter, field: &str, scalar: Scalar) {

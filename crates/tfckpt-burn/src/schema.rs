@@ -1,11 +1,16 @@
 //! What a module consists of: its parameters, with the layers that they belong to.
 
+use std::collections::BTreeSet;
+
 use burn::module::{Module, ModuleVisitor, Param, ParamId, ParamMapper, Parameter as BurnParameter};
 use burn::tensor::{Bool, DType, Int, Tensor};
-use tfckpt::map::{DenseOrder, Layer, Layout, NameMap, Target};
+use tfckpt::map::{Compound, DenseOrder, Layer, Layout, NameMap, Recipe, Target};
+
+use tfckpt::Checkpoint;
 
 use crate::dtype::stored;
 use crate::error::{Error, Result};
+use crate::recurrent::Recurrent;
 
 /// One parameter of a module.
 #[derive(Debug, Clone)]
@@ -14,6 +19,7 @@ pub(crate) struct Parameter {
     pub(crate) path: String,
     pub(crate) id: ParamId,
     layer: Layer,
+    pub(crate) recurrent: Option<Recurrent>,
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
     /// Whether Burn's own records hold it turned around, as those of a `LinearLayout::Col` do.
@@ -34,14 +40,34 @@ impl Schema {
     pub(crate) fn of<M: Module>(module: &M) -> Self {
         let mut visitor = SchemaVisitor::default();
         module.visit(&mut visitor);
-        Schema {
-            parameters: visitor.parameters,
-        }
+        let mut parameters = visitor.parameters;
+        Recurrent::gather(&mut parameters);
+        Schema { parameters }
     }
 
     /// The parameter with this id.
     pub(crate) fn by_id(&self, id: u64) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.id.val() == id)
+    }
+
+    /// Whether the checkpoint has what a layer would compute something else with.
+    ///
+    /// # Errors
+    /// [`tfckpt::Error::Unrepresentable`].
+    pub(crate) fn check(&self, names: &NameMap, checkpoint: &Checkpoint) -> Result<()> {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for recurrent in self
+            .parameters
+            .iter()
+            .filter_map(|parameter| parameter.recurrent.as_ref())
+        {
+            if seen.insert(&recurrent.module)
+                && let Some(compound) = recurrent.compound(names)?
+            {
+                compound.check(checkpoint)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the parameters want from a checkpoint.
@@ -54,9 +80,40 @@ impl Schema {
 }
 
 impl Parameter {
-    /// The name that the parameter is saved under.
+    /// The name that the parameter is saved under: that of the variable that it becomes, or becomes a part of.
     pub(crate) fn name(&self, names: &NameMap) -> String {
-        names.names(&self.path, self.layer).swap_remove(0)
+        let compound = self.compound(names).ok().flatten();
+        let made = compound.and_then(|compound| compound.variable_of(&self.path).map(str::to_owned));
+        made.unwrap_or_else(|| names.names(&self.path, self.layer).swap_remove(0))
+    }
+
+    /// What it is made of, if it is no variable by itself.
+    ///
+    /// # Errors
+    /// [`tfckpt::Error::Unrepresentable`].
+    pub(crate) fn compound(&self, names: &NameMap) -> Result<Option<Compound>> {
+        match &self.recurrent {
+            Some(recurrent) => recurrent.compound(names),
+            None => {
+                let module = self.path.rsplit_once('.').map_or("", |(module, _)| module);
+                Ok(names.partial_norm(module, &[(self.path.clone(), self.shape.clone())]))
+            }
+        }
+    }
+
+    /// What a slot of it is made of, if it is no variable by itself: `slot` gives the names of the slot of a variable.
+    ///
+    /// # Errors
+    /// [`tfckpt::Error::Unrepresentable`].
+    pub(crate) fn slot_recipes(&self, names: &NameMap, slot: &dyn Fn(&str) -> Vec<String>) -> Result<Vec<Recipe>> {
+        let Some(compound) = self.compound(names)? else {
+            return Ok(Vec::new());
+        };
+        let slots = compound.slots(slot, &str::to_owned);
+        Ok(slots
+            .member(&self.path)
+            .map(|member| member.recipes.clone())
+            .unwrap_or_default())
     }
 
     /// How its variable is laid out.
@@ -71,10 +128,14 @@ impl Parameter {
 
     /// From the layout of Burn's own records to that of the checkpoint.
     pub(crate) fn record_layout(&self, names: &NameMap) -> Layout {
-        if self.turned {
-            Layout::Permuted(&[1, 0])
+        let order = if self.turned {
+            DenseOrder::OutIn
         } else {
-            self.layout(names)
+            DenseOrder::InOut
+        };
+        match self.turned && names.is_identity() {
+            true => Layout::Permuted(&[1, 0]),
+            false => names.layout(&self.path, self.layer, order),
         }
     }
 
@@ -97,9 +158,28 @@ impl Parameter {
     }
 
     fn target(&self, names: &NameMap) -> Result<Target> {
+        let compound = self.compound(names)?;
+        let member = compound.as_ref().and_then(|compound| compound.member(&self.path));
+        let recipes: Vec<Recipe> = member.map(|member| member.recipes.clone()).unwrap_or_default();
+        let mut sources: Vec<String> = Vec::new();
+        // The plainest comes last, and says best what is looked for.
+        for source in recipes.iter().rev().flat_map(Recipe::sources) {
+            sources.extend(
+                source
+                    .names
+                    .iter()
+                    .filter(|name| !sources.contains(name))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+        }
         Ok(Target {
             path: self.path.clone(),
-            names: names.names(&self.path, self.layer),
+            names: match member {
+                Some(_) => sources,
+                None => names.names(&self.path, self.layer),
+            },
+            recipes,
             dtypes: vec![self.stored_dtype()?],
             shape: self.shape.clone(),
             layout: self.layout(names),
@@ -171,10 +251,12 @@ struct SchemaVisitor {
 impl SchemaVisitor {
     fn push(&mut self, id: ParamId, dtype: DType, shape: Vec<usize>, turned: bool) {
         let (path, layer) = (self.path.dotted(), self.path.layer());
+        let recurrent = Recurrent::of(&self.path.names, &self.path.containers);
         self.parameters.push(Parameter {
             path,
             id,
             layer,
+            recurrent,
             dtype,
             shape,
             turned,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout as Strides, Storage, Tensor, Var, WithDType};
 use half::{bf16, f16};
 use tfckpt::io::zeroed;
-use tfckpt::map::Transform;
+use tfckpt::map::{Filling, Ingredient, Layout, Transform};
 use tfckpt::{BoxError, Bundle, Element, Reading, Sink, Slice, VariableInfo};
 
 use crate::error::Result;
@@ -155,6 +155,50 @@ pub(crate) fn read(reading: &Reading<'_>, transform: &Transform, dims: &[usize])
             Err(candle_core::Error::Msg(what).bt().into())
         }
     }
+}
+
+/// What a recipe makes, as a new tensor of `dims` on the CPU.
+pub(crate) fn made(filling: &Filling<'_>, dims: &[usize]) -> Result<Tensor> {
+    use tfckpt::DType as Stored;
+    macro_rules! values {
+        ($element:ty) => {{
+            let mut values: Vec<$element> = filling.read()?;
+            native(bytemuck::cast_slice_mut(&mut values), size_of::<$element>());
+            Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+        }};
+    }
+    match filling.dtype() {
+        Stored::Float32 => values!(f32),
+        Stored::Float64 => values!(f64),
+        Stored::Float16 => values!(f16),
+        Stored::Bfloat16 => values!(bf16),
+        dtype => {
+            let what = format!("recurrent layers are of floating point, not {dtype}");
+            Err(candle_core::Error::Msg(what).bt().into())
+        }
+    }
+}
+
+/// The dtypes of [`made`].
+pub(crate) const FLOATS: [tfckpt::DType; 4] = [
+    tfckpt::DType::Float32,
+    tfckpt::DType::Float64,
+    tfckpt::DType::Float16,
+    tfckpt::DType::Bfloat16,
+];
+
+/// A live variable, out of which variables of a checkpoint are made while they are written.
+pub(crate) fn ingredient(tensor: &Tensor, dtype: tfckpt::DType) -> Ingredient<'static> {
+    let (tensor, dims) = (tensor.clone(), tensor.dims().to_vec());
+    Ingredient::new(dtype, dims, move |sink| match is_lendable(&tensor) {
+        true => lend(&tensor, sink),
+        false => {
+            let plain = Layout::Same
+                .to_stored(tensor.dims())
+                .ok_or("every shape has a layout")?;
+            produce(&tensor, &plain, sink)
+        }
+    })
 }
 
 /// Reads a part of a variable into a new tensor of `dims` on the CPU; `None` if Candle has no dtype for it.

@@ -1,7 +1,9 @@
 //! Named variables on their way to and from a checkpoint: those of the model, slots and counters alike.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use candle_core::Var;
-use tfckpt::map::{Layer, Layout, LoadReport, Plan, Target};
+use tfckpt::map::{Ingredient, Layer, Layout, LoadReport, Plan, Recipe, Target};
 use tfckpt::{Bundle, Variable};
 
 use crate::bridge;
@@ -26,6 +28,7 @@ impl Entry {
             kind: Layer::Other,
             names: vec![name.to_owned()],
             layout: Layout::Same,
+            compound: None,
         };
         Entry {
             path: name.to_owned(),
@@ -67,8 +70,52 @@ impl Entry {
             dtypes: self.stored_dtypes()?.to_vec(),
             shape: self.var.dims().to_vec(),
             layout: self.way.layout,
+            recipes: self.recipes(),
             ..Target::default()
         })
+    }
+
+    /// What it is made of, if it is no variable by itself.
+    fn recipes(&self) -> Vec<Recipe> {
+        let member = self
+            .way
+            .compound
+            .as_ref()
+            .and_then(|compound| compound.member(&self.path));
+        member.map(|member| member.recipes.clone()).unwrap_or_default()
+    }
+
+    /// Two parameters that one variable fills have to have the same values, laid out as in the variable.
+    fn must_equal(&self, first: &Entry, name: &str) -> Result<()> {
+        if self.stored()? == first.stored()? {
+            return Ok(());
+        }
+        let (first, second) = (&first.path, &self.path);
+        let what = format!(
+            "`{first}` and `{second}` are both called `{name}`, and have different values: two parameters that share a \
+             variable must be equal; give one of them another name with `NameMap::rename`"
+        );
+        Err(tfckpt::Error::InvalidArgument { what }.into())
+    }
+
+    /// Dtype, shape and bytes of its variable.
+    fn stored(&self) -> Result<(tfckpt::DType, Option<tfckpt::Shape>, Vec<u8>)> {
+        let (ingredient, layout, dims) = (self.ingredient()?, self.way.layout, self.var.dims());
+        let failed = |source| tfckpt::Error::Source {
+            name: self.path.clone(),
+            source,
+        };
+        let bytes = ingredient.bytes().map_err(failed)?;
+        let mut moved = bytes.clone();
+        if let (Some(transform), Some(size)) = (layout.to_stored(dims), ingredient.dtype().size()) {
+            transform.apply(size, &bytes, &mut moved);
+        }
+        Ok((ingredient.dtype(), layout.stored_shape(dims), moved))
+    }
+
+    fn ingredient(&self) -> Result<Ingredient<'static>> {
+        let dtype = self.stored_dtypes()?.first().copied().unwrap_or(tfckpt::DType::Float32);
+        Ok(bridge::ingredient(&self.var, dtype))
     }
 
     fn stored_dtypes(&self) -> Result<&'static [tfckpt::DType]> {
@@ -79,14 +126,41 @@ impl Entry {
     }
 }
 
-/// The variables to be saved. Copies nothing.
+/// The variables to be saved. Copies nothing but what is compared: parameters that share a variable, and the second biases
+/// of recurrent layers.
 pub(crate) fn to_variables(entries: &[Entry]) -> Result<Vec<Variable<'static>>> {
-    let mut names: Vec<&String> = entries.iter().filter_map(|entry| entry.way.names.first()).collect();
-    names.sort();
-    if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
-        return Err(tfckpt::Error::DuplicateName { name: (*name).clone() }.into());
+    let mut variables = Vec::with_capacity(entries.len());
+    let mut tied: BTreeMap<&str, &Entry> = BTreeMap::new();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for entry in entries {
+        let Some(compound) = &entry.way.compound else {
+            let name = entry.way.names.first().unwrap_or(&entry.path);
+            match tied.insert(name, entry) {
+                Some(first) => entry.must_equal(first, name)?,
+                None => variables.push(entry.to_variable()?),
+            }
+            continue;
+        };
+        let first = compound.members.first().map_or("", |member| member.path.as_str());
+        if !done.insert(first) {
+            continue;
+        }
+        let parts = entries.iter().filter(|entry| compound.member(&entry.path).is_some());
+        let parts = parts.map(|entry| Ok((entry.path.as_str(), entry.ingredient()?)));
+        let parts: BTreeMap<&str, Ingredient<'static>> = parts.collect::<Result<_>>()?;
+        let made = compound.variables(&|path| parts.get(path).cloned())?;
+        variables.extend(made.into_iter().map(|variable| match entry.trained {
+            true => variable,
+            false => variable.non_trainable(),
+        }));
     }
-    entries.iter().map(Entry::to_variable).collect()
+    let mut keys: Vec<&[u8]> = variables.iter().map(Variable::key).collect();
+    keys.sort_unstable();
+    if let Some([key, _]) = keys.array_windows().find(|[a, b]| a == b) {
+        let name = String::from_utf8_lossy(key).into_owned();
+        return Err(tfckpt::Error::DuplicateName { name }.into());
+    }
+    Ok(variables)
 }
 
 /// Fills all entries from the checkpoint, or none: names, dtypes and shapes of all, and then, unless that is not wanted,
@@ -98,6 +172,9 @@ pub(crate) fn restore(
     is_used: impl Fn(&str) -> bool,
 ) -> Result<LoadReport> {
     let targets: Vec<Target> = entries.iter().map(Entry::to_target).collect::<Result<_>>()?;
+    for compound in entries.iter().filter_map(|entry| entry.way.compound.as_ref()) {
+        compound.check(checkpoint)?;
+    }
     let mut plan = Plan::new(checkpoint, &targets)?;
     plan.mark_used(is_used);
     carry_out(entries, plan, checkpoint, verify_first)

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{DType, Device, Result, Shape, Tensor, Var};
+use candle_core::{DType, Device, Error, Result, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder, VarMap};
 use tfckpt::Checkpoint;
 use tfckpt::map::{LoadReport, NameMap, Plan, Target};
 
 use crate::ahead::Ahead;
+use crate::bridge;
 use crate::layers::Layers;
 use crate::lookup::{Lookup, Need, Outcome};
 
@@ -52,7 +53,7 @@ pub fn var_builder(
 /// Names and layouts are those of TensorFlow: a layer that asks for `fc.weight` gets `fc/kernel`, transposed. What
 /// kind of layer asks is told from the initialisation that it names, and where that leaves several possibilities,
 /// from the names that the checkpoint has; what is still ambiguous is an error. [`NameMap::with_layer`] declares the
-/// kind of a layer, which depthwise convolutions always need.
+/// kind of a layer, which depthwise convolutions and attention with heads always need.
 ///
 /// Shapes are compared with the index before anything is read. Each tensor is read in one copy, straight into its own
 /// storage, transposed on the way. It is cast only if the builder's dtype is another.
@@ -133,7 +134,7 @@ impl Import {
             ..
         } = self.shared.as_ref();
         if let (Some(dims), Some(hint)) = (need.dims, need.hint) {
-            layers.record(need.path, dims.len(), hint);
+            layers.record(need.path, dims, hint);
         }
         let outcome = Lookup {
             checkpoint,
@@ -143,6 +144,11 @@ impl Import {
         .find(need);
         let (target, found) = match outcome {
             Outcome::Found(found) => (found.target(need.path), Ok(found)),
+            Outcome::Made(target) => {
+                let tensor = made(checkpoint, &target)?;
+                self.asked().insert(need.path.to_owned(), target);
+                return Ok(Ok(tensor.to_dtype(dtype)?.to_device(device)?));
+            }
             Outcome::Missing { target, error } => (target, Err(error)),
             Outcome::Wrong(error) => return Err(error),
         };
@@ -175,6 +181,14 @@ impl Import {
     fn asked(&self) -> MutexGuard<'_, BTreeMap<String, Target>> {
         self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A parameter that is made of parts of variables, or of several.
+fn made(checkpoint: &Checkpoint, target: &Target) -> Result<Tensor> {
+    let plan = Plan::new(checkpoint, std::slice::from_ref(target)).map_err(Error::wrap)?;
+    let read = plan.carry_out(checkpoint, |filling| bridge::made(filling, &target.shape));
+    let tensor = read.map_err(Error::wrap)?.pop();
+    tensor.ok_or_else(|| Error::Msg(format!("`{}` is made of nothing", target.path)).bt())
 }
 
 impl fmt::Debug for Import {
@@ -220,7 +234,7 @@ struct Trained {
 impl SimpleBackend for Trained {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> Result<Tensor> {
         if SimpleBackend::contains_tensor(&self.varmap, name) {
-            self.import.shared.layers.record(name, shape.rank(), hint);
+            self.import.shared.layers.record(name, shape.dims(), hint);
             return self.varmap.get(shape, name, hint, dtype, device);
         }
         let need = Need {

@@ -14,7 +14,7 @@
 //! | `prelu` | rank 1 | another constant |
 //!
 //! Depthwise convolutions look like other grouped convolutions, which TensorFlow has, too: they must be declared.
-//! Recurrent layers keep Candle's names, because TensorFlow's variables are not theirs one by one.
+//! Recurrent layers are known by the names of their parameters.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use tfckpt::map::{Layer, Role};
 /// What is known of a parameter.
 #[derive(Debug, Clone)]
 pub(crate) struct Param {
-    pub(crate) rank: usize,
+    pub(crate) dims: Vec<usize>,
     /// The initialisation that was asked for; `None` if nobody heard.
     pub(crate) hint: Option<Init>,
     /// The kind of layer that the names in a checkpoint told.
@@ -97,7 +97,7 @@ pub(crate) fn kinds_with(field: &str) -> &'static [Layer] {
 
 fn of_weight(weight: &Param) -> Vec<Layer> {
     use Layer::*;
-    match (weight.rank, weight.hint) {
+    match (weight.dims.len(), weight.hint) {
         (1, Some(Init::Const(1.0))) => vec![LayerNorm, RmsNorm],
         (1, Some(Init::Const(value))) if value != 0.0 => vec![PRelu],
         (1, _) => vec![LayerNorm, RmsNorm, PRelu, Other],
@@ -118,13 +118,13 @@ fn of_weight(weight: &Param) -> Vec<Layer> {
 fn of_bias(bias: &Param) -> Vec<Layer> {
     match bias.hint {
         Some(Init::Uniform { .. }) => vec![Layer::Dense],
-        _ if bias.rank == 1 => vec![Layer::Dense, Layer::LayerNorm],
+        _ if bias.dims.len() == 1 => vec![Layer::Dense, Layer::LayerNorm],
         _ => vec![Layer::Other],
     }
 }
 
 fn is_one(weight: &Param) -> bool {
-    weight.rank == 1 && matches!(weight.hint, Some(Init::Const(1.0)))
+    weight.dims.len() == 1 && matches!(weight.hint, Some(Init::Const(1.0)))
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
             (
                 format!("m.{field}"),
                 Param {
-                    rank,
+                    dims: vec![1; rank],
                     hint: Some(hint),
                     told: None,
                 },

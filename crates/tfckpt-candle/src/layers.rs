@@ -62,10 +62,10 @@ impl Layers {
         modules
     }
 
-    pub(crate) fn record(&self, path: &str, rank: usize, hint: Init) {
+    pub(crate) fn record(&self, path: &str, dims: &[usize], hint: Init) {
         // A second layer that shares the parameter does not change what it is: tied embeddings stay embeddings.
         let param = Param {
-            rank,
+            dims: dims.to_vec(),
             hint: Some(hint),
             told: None,
         };
@@ -91,7 +91,7 @@ struct Recording {
 
 impl SimpleBackend for Recording {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        self.layers.record(name, shape.rank(), hint);
+        self.layers.record(name, shape.dims(), hint);
         self.varmap.get(shape, name, hint, dtype, device)
     }
 

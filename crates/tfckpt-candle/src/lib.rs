@@ -48,7 +48,8 @@
 //! Candle calls all parameters `weight` and `bias`; what they are called in TensorFlow, and how they are laid out,
 //! depends on the layer. See [`tfckpt::map::Layer`] for the table. The kind of a layer is told from the
 //! initialisation that it asks for, which [`recording`] takes down; [`NameMap::with_layer`](tfckpt::map::NameMap)
-//! declares what cannot be told, depthwise convolutions above all. LSTM and GRU layers keep Candle's names.
+//! declares what cannot be told, depthwise convolutions above all. LSTM and GRU layers are known by the names of their
+//! parameters, and stored as Keras stores them: `docs/layers.md` has the other cells, and what is refused.
 #![warn(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -72,6 +73,7 @@ mod lookup;
 mod meta_graph;
 mod optim;
 mod random;
+mod recurrent;
 mod run;
 mod variables;
 mod ways;

@@ -2,11 +2,13 @@
 
 use candle_core::Error;
 use candle_nn::Init;
-use tfckpt::map::{Layer, Layout, NameMap, Target, Transform};
+use tfckpt::map::{Layer, Layout, NameMap, Plan, Target, Transform};
 use tfckpt::{Checkpoint, VariableInfo};
 
+use crate::bridge;
 use crate::kinds::{Known, Params, kinds, kinds_with, split};
-use crate::ways::{Way, ways};
+use crate::recurrent;
+use crate::ways::{Way, sources, ways};
 
 /// What a layer asks for.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Lookup<'a, 'p> {
 /// What came of it.
 pub(crate) enum Outcome<'a> {
     Found(Found<'a>),
+    /// It is made of others, which are there and fit.
+    Made(Target),
     Missing {
         target: Target,
         error: Error,
@@ -50,6 +54,9 @@ pub(crate) struct Found<'a> {
 impl<'a> Lookup<'a, '_> {
     pub(crate) fn find(&self, need: &Need<'_>) -> Outcome<'a> {
         let (module, field) = split(need.path);
+        if let Some(outcome) = self.find_made(need) {
+            return outcome;
+        }
         let ways = match need.hint {
             Some(_) => ways(self.names, need.path, &kinds(self.params, module, Known::SoFar)),
             None => ways(self.names, need.path, kinds_with(field)),
@@ -74,6 +81,48 @@ impl<'a> Lookup<'a, '_> {
             (Some(_), false) => Outcome::Wrong(ambiguous(need.path, [first.name()])),
             (None, _) => Outcome::Wrong(misfit(need, &there)),
         }
+    }
+
+    /// What a parameter is made of that is no variable by itself; `None` if it may be one, or nothing of it is there.
+    fn find_made(&self, need: &Need<'_>) -> Option<Outcome<'a>> {
+        let dims = need.dims?;
+        let wrong = |error: tfckpt::Error| Some(Outcome::Wrong(Error::wrap(error)));
+        let norm = [(need.path.to_owned(), dims.to_vec())];
+        let norm = self.names.partial_norm(split(need.path).0, &norm);
+        let recurrent = match recurrent::candidates(self.names, self.params, need.path, dims) {
+            Ok(compounds) => compounds,
+            Err(error) => return wrong(error),
+        };
+        let mut misfit = None;
+        for compound in norm.into_iter().chain(recurrent) {
+            let Some(member) = compound.member(need.path) else {
+                continue;
+            };
+            let target = Target {
+                path: need.path.to_owned(),
+                names: sources(member),
+                dtypes: bridge::FLOATS.to_vec(),
+                shape: dims.to_vec(),
+                recipes: member.recipes.clone(),
+                ..Target::default()
+            };
+            let plan = Plan::partial(self.checkpoint, std::slice::from_ref(&target));
+            match (plan.report().is_complete(), plan.report().mismatched.is_empty()) {
+                (true, _) => {
+                    return match compound.check(self.checkpoint) {
+                        Ok(()) => Some(Outcome::Made(target)),
+                        Err(error) => wrong(error),
+                    };
+                }
+                (_, false) => {
+                    let refused = compound.check(self.checkpoint).err();
+                    let told = Plan::new(self.checkpoint, &[target]).err();
+                    misfit = misfit.or(refused.or(told));
+                }
+                _ => {}
+            }
+        }
+        misfit.and_then(wrong)
     }
 
     /// Whether some kind of layer would find a parameter at `path`. Looks at the index alone.
@@ -138,7 +187,7 @@ fn fit<'a>(info: &'a VariableInfo, way: &Way, dims: Option<&[usize]>) -> Option<
     let layout = way.layout;
     let dims = match dims {
         Some(dims) => dims.to_vec(),
-        None => model_shape(layout, info.shape().dims())?,
+        None => layout.model_shape(info.shape().dims())?,
     };
     let fits = layout.accepts(info.shape(), &dims);
     let transform = fits.then(|| layout.to_model(&dims)).flatten()?;
@@ -149,24 +198,6 @@ fn fit<'a>(info: &'a VariableInfo, way: &Way, dims: Option<&[usize]>) -> Option<
         transform,
         dims,
     })
-}
-
-/// The shape in the model of a variable of shape `stored`.
-pub(crate) fn model_shape(layout: Layout, stored: &[usize]) -> Option<Vec<usize>> {
-    let unpermuted = |permutation: &[usize]| -> Option<Vec<usize>> {
-        let axis = |axis| permutation.iter().position(|&from| from == axis);
-        let dim = |i| axis(i).and_then(|at| stored.get(at).copied());
-        (permutation.len() == stored.len()).then(|| (0..stored.len()).map(dim).collect())?
-    };
-    match layout {
-        Layout::Permuted(permutation) => unpermuted(permutation),
-        Layout::Windowed { .. } => layout.model_shape(stored),
-        Layout::Depthwise { permutation, .. } => match unpermuted(permutation)?.as_slice() {
-            [inputs, multiplier, window @ ..] => Some([&[inputs.checked_mul(*multiplier)?, 1], window].concat()),
-            _ => None,
-        },
-        _ => Some(stored.to_vec()),
-    }
 }
 
 fn ambiguous<N: std::fmt::Display>(path: &str, names: impl IntoIterator<Item = N>) -> Error {

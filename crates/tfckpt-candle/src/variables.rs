@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use candle_core::Var;
 use candle_nn::VarMap;
@@ -11,8 +11,9 @@ use tfckpt::{Checkpoint, GLOBAL_STEP, Variable};
 
 use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
-use crate::kinds::{Param, Params};
+use crate::kinds::{Param, Params, split};
 use crate::layers::Layers;
+use crate::recurrent;
 use crate::ways::{Way, certain_ways};
 
 /// The variables of a `VarMap`, with the names and layouts that they have in checkpoints.
@@ -112,23 +113,41 @@ impl Variables {
     pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
         let vars = named_vars(&self.varmap);
         let params = self.params(&vars);
-        let ways = certain_ways(&self.names, &params, vars.keys().map(String::as_str));
-        let ways = ways.map_err(|modules| Error::UnknownLayers { modules })?;
-        let entry = |((path, var), way): ((String, Var), Way)| Entry {
-            // Statistics are gathered, not trained.
-            trained: !path.ends_with("running_mean") && !path.ends_with("running_var"),
-            path,
-            way,
-            var,
-        };
-        Ok(vars.into_iter().zip(ways).map(entry).collect())
+        let mut compounds = recurrent::compounds(&self.names, &params)?;
+        for (path, param) in params.iter().filter(|(path, _)| !recurrent::is_recurrent(path)) {
+            let norm = [(path.clone(), param.dims.clone())];
+            if let Some(norm) = self.names.partial_norm(split(path).0, &norm) {
+                compounds.insert(path.clone(), Arc::new(norm));
+            }
+        }
+        let plain = vars
+            .keys()
+            .map(String::as_str)
+            .filter(|path| !compounds.contains_key(*path));
+        let ways = certain_ways(&self.names, &params, plain);
+        let mut ways = ways.map_err(|modules| Error::UnknownLayers { modules })?.into_iter();
+        let mut entries = Vec::with_capacity(vars.len());
+        for (path, var) in vars {
+            let way = match compounds.remove(&path) {
+                Some(compound) => Some(Way::made(&path, compound)),
+                None => ways.next(),
+            };
+            entries.extend(way.map(|way| Entry {
+                // Statistics are gathered, not trained.
+                trained: !path.ends_with("running_mean") && !path.ends_with("running_var"),
+                path,
+                way,
+                var,
+            }));
+        }
+        Ok(entries)
     }
 
     fn params(&self, vars: &BTreeMap<String, Var>) -> Params {
         let recorded = self.layers.lock();
         let param = |(path, var): (&String, &Var)| {
             let unheard = Param {
-                rank: var.rank(),
+                dims: var.dims().to_vec(),
                 hint: None,
                 told: None,
             };

@@ -1,17 +1,21 @@
 //! The names and layouts that a parameter may have in a checkpoint.
 
-use tfckpt::map::{DenseOrder, Layer, Layout, NameMap};
+use std::sync::Arc;
+
+use tfckpt::map::{Compound, DenseOrder, Layer, Layout, Member, NameMap};
 
 use crate::kinds::{Known, Params, kinds, split};
 
 /// One way to store a parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Way {
     /// The first kind of layer that stores it so.
     pub(crate) kind: Layer,
     /// The first is written; on reading the first that is there counts.
     pub(crate) names: Vec<String>,
     pub(crate) layout: Layout,
+    /// Of a parameter that is no variable by itself.
+    pub(crate) compound: Option<Arc<Compound>>,
 }
 
 /// The different ways to store the parameter at `path` of a layer that is one of `kinds`.
@@ -22,6 +26,7 @@ pub(crate) fn ways(names: &NameMap, path: &str, kinds: &[Layer]) -> Vec<Way> {
             kind: names.parameter_layer(path, kind),
             names: names.names(path, kind),
             layout: names.layout(path, kind, DenseOrder::OutIn),
+            compound: None,
         };
         if !ways.iter().any(|other| other.is_like(&way)) {
             ways.push(way);
@@ -52,7 +57,47 @@ pub(crate) fn certain_ways<'p>(
     if unknown.is_empty() { Ok(certain) } else { Err(unknown) }
 }
 
+/// The names of the variables that a parameter is made of.
+pub(crate) fn sources(member: &Member) -> Vec<String> {
+    let main = member
+        .recipes
+        .iter()
+        .rev()
+        .flat_map(|recipe| recipe.sources())
+        .flat_map(|source| &source.names);
+    let mut names: Vec<String> = Vec::new();
+    for name in main {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
 impl Way {
+    /// Of a parameter that is made of others.
+    pub(crate) fn made(path: &str, compound: Arc<Compound>) -> Self {
+        Way {
+            kind: Layer::Other,
+            names: compound.member(path).map(sources).unwrap_or_default(),
+            layout: Layout::Same,
+            compound: Some(compound),
+        }
+    }
+
+    /// The way to store a slot of a variable that is stored so: `slot` gives the names of the slot of a variable, and `path`
+    /// the path of that of a parameter.
+    pub(crate) fn of_slot(&self, slot: &dyn Fn(&str) -> Vec<String>, path: &dyn Fn(&str) -> String) -> Self {
+        Way {
+            names: self.names.iter().flat_map(|name| slot(name)).collect(),
+            compound: self
+                .compound
+                .as_ref()
+                .map(|compound| Arc::new(compound.slots(slot, path))),
+            ..self.clone()
+        }
+    }
+
     /// Whether both write the same.
     fn is_like(&self, other: &Way) -> bool {
         let unmoved = |layout| matches!(layout, Layout::Same | Layout::Squeezed);

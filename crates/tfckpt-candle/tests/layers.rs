@@ -45,7 +45,7 @@ fn everything(vb: &VarBuilder) -> candle_core::Result<Vec<Tensor>> {
 }
 
 /// Names and shapes on disk, as Keras has them.
-const STORED: [(&str, &[usize]); 30] = [
+const STORED: [(&str, &[usize]); 31] = [
     ("block/square/kernel", &[4, 4]),
     ("bn/beta", &[3]),
     ("bn/gamma", &[3]),
@@ -65,10 +65,12 @@ const STORED: [(&str, &[usize]); 30] = [
     ("gn/gamma", &[4]),
     ("ln/beta", &[6]),
     ("ln/gamma", &[6]),
-    ("lstm/bias_hh_l0", &[8]),
-    ("lstm/bias_ih_l0", &[8]),
-    ("lstm/weight_hh_l0", &[8, 2]),
-    ("lstm/weight_ih_l0", &[8, 3]),
+    ("lstm/lstm_cell/bias", &[8]),
+    // Two biases, as they are; their sum is the one above.
+    ("lstm/lstm_cell/bias/input", &[8]),
+    ("lstm/lstm_cell/bias/recurrent", &[8]),
+    ("lstm/lstm_cell/kernel", &[3, 8]),
+    ("lstm/lstm_cell/recurrent_kernel", &[2, 8]),
     ("prelu/alpha", &[3]),
     ("rms/scale", &[6]),
     ("scale", &[2, 3]),

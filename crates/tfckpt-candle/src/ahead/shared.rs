@@ -11,7 +11,6 @@ use super::order::{Content, Read};
 use super::state::State;
 use crate::bridge;
 use crate::error::Result;
-use crate::lookup::model_shape;
 
 /// What nobody has asked for after this time is given up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -120,7 +119,7 @@ impl Claim<'_> {
 
     fn read(&self) -> Option<Read> {
         let info = self.shared.checkpoint.variable(&self.key).ok()?;
-        let dims = model_shape(self.layout, info.shape().dims())?;
+        let dims = self.layout.model_shape(info.shape().dims())?;
         let transform = self.layout.to_model(&dims)?;
         let tensor = self.shared.read(info, &transform, &dims, 1).ok()?;
         Some(Read {

@@ -7,7 +7,6 @@ use super::Run;
 use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
 use crate::optim::{Counter, Slot};
-use crate::ways::Way;
 
 impl Run {
     /// All that is a live variable: those of the model, slots, counters, and those that are tracked.
@@ -54,18 +53,11 @@ fn slot_entry(slot: &Slot, variables: &[Entry]) -> Result<Entry> {
         let (slot, variable) = (slot.name.clone(), slot.variable.clone());
         return Err(Error::UnknownVariable { slot, variable });
     };
-    let names = variable
-        .way
-        .names
-        .iter()
-        .map(|name| format!("{name}/{}", slot.name))
-        .collect();
+    let path = |variable: &str| format!("{} of {variable}", slot.name);
+    let name = |variable: &str| vec![format!("{variable}/{}", slot.name)];
     Ok(Entry {
-        path: format!("{} of {}", slot.name, slot.variable),
-        way: Way {
-            names,
-            ..variable.way.clone()
-        },
+        path: path(&slot.variable),
+        way: variable.way.of_slot(&name, &path),
         var: slot.value.clone(),
         trained: false,
     })

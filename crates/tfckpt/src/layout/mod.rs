@@ -45,6 +45,11 @@ pub enum Layout {
         /// As in [`Layout::Permuted`].
         permutation: &'static [usize],
     },
+    /// The same, behind so many dimensions of 1.
+    Unsqueezed {
+        /// How many.
+        ones: usize,
+    },
     /// The same; on reading, dimensions of 1 may be added.
     Squeezed,
 }
@@ -63,8 +68,8 @@ impl Layout {
             *dim = size;
             dims.insert(axis, parts);
         }
-        if let Layout::Windowed { ones, .. } = self {
-            dims.splice(0..0, std::iter::repeat_n(1, ones));
+        if let Layout::Unsqueezed { ones } | Layout::Windowed { ones, .. } = self {
+            dims.splice(..0, std::iter::repeat_n(1, ones));
         }
         Some(dims.into())
     }
@@ -83,6 +88,10 @@ impl Layout {
         match self {
             Layout::Same | Layout::Squeezed => Some(stored.to_vec()),
             Layout::Permuted(permutation) => unpermuted(stored, permutation),
+            Layout::Unsqueezed { ones } => {
+                let (first, rest) = stored.split_at_checked(ones)?;
+                first.iter().all(|&dim| dim == 1).then(|| rest.to_vec())
+            }
             Layout::Depthwise {
                 multiplier,
                 permutation,
@@ -144,7 +153,7 @@ impl Layout {
     /// The axes of the parameter as the permutation sees them.
     fn view(self, model: &[usize]) -> Option<(Vec<usize>, &'static [usize])> {
         match self {
-            Layout::Same | Layout::Squeezed => Some((model.to_vec(), &[])),
+            Layout::Same | Layout::Squeezed | Layout::Unsqueezed { .. } => Some((model.to_vec(), &[])),
             Layout::Permuted(permutation) => (permutation.len() == model.len()).then(|| (model.to_vec(), permutation)),
             Layout::Split { permutation, .. } | Layout::Windowed { permutation, .. } => {
                 let stays = permutation.iter().copied().eq(0..model.len());
@@ -188,7 +197,8 @@ mod tests {
             parts,
             permutation,
         };
-        let cases: [(Layout, &[usize], &[usize]); 13] = [
+        let cases: [(Layout, &[usize], &[usize]); 14] = [
+            (Layout::Unsqueezed { ones: 2 }, &[5], &[1, 1, 5]),
             (split(1, 3, &[1, 0]), &[12, 5], &[5, 3, 4]),
             (split(1, 3, &[0, 1]), &[5, 12], &[5, 3, 4]),
             (split(0, 3, &[1, 0]), &[5, 12], &[3, 4, 5]),

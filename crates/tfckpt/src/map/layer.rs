@@ -25,6 +25,7 @@ use crate::layout::Layout;
 /// | `RmsNorm` | weight | `scale` |
 /// | `Embedding` | weight `[n, d]` | `embeddings [n, d]` |
 /// | `PRelu` | weight `[c]` | `alpha [c]`; read with further dimensions of 1, too |
+/// | `SharedPRelu` | weight `[c]` | `alpha [1, 1, c]`, with as many `shared_axes` |
 /// | `MultiHeadAttention` | `query`, `key`, `value`, `output`, each a dense layer | `query/kernel [in, heads, size]`, `query/bias [heads, size]` and so on, `attention_output/kernel [heads, size, out]` |
 /// | `Lstm`, `Gru`, `Rnn` | the weights of gates, apart or together | `CELL/kernel`, `CELL/recurrent_kernel`, `CELL/bias`: see [`LstmCell`], [`GruCell`], [`RnnCell`] |
 /// | `Other` | anything | the same name and layout |
@@ -86,6 +87,10 @@ pub enum Layer {
     RmsNorm,
     Embedding,
     PRelu,
+    SharedPRelu {
+        /// How many axes share a value, which are those before the channels.
+        axes: usize,
+    },
     /// Declared for the module that has the four dense layers, which are called `query`, `key`, `value` and `output` (or
     /// `attention_output`). Dense layers of other names can be declared one by one, as `Heads`.
     MultiHeadAttention {
@@ -317,7 +322,7 @@ impl Layer {
             (SeparablePart { of }, Role::Weight) => of.names(),
             (DepthwiseConv1d { .. } | DepthwiseConv2d { .. }, Role::Weight) => &["kernel", "depthwise_kernel"],
             (Embedding, Role::Weight) => &["embeddings"],
-            (PRelu, Role::Weight) => &["alpha"],
+            (PRelu | SharedPRelu { .. }, Role::Weight) => &["alpha"],
             (RmsNorm, Role::Weight) => &["scale"],
             (BatchNorm | LayerNorm | GroupNorm | InstanceNorm | PartialNorm { .. }, Role::Weight) => &["gamma"],
             (BatchNorm | LayerNorm | GroupNorm | InstanceNorm | PartialNorm { .. } | RmsNorm, Role::Bias) => &["beta"],
@@ -368,6 +373,7 @@ impl Layer {
                 permutation: &[2, 3, 0, 1],
             },
             PRelu => Layout::Squeezed,
+            SharedPRelu { axes } => Layout::Unsqueezed { ones: axes },
             _ => Layout::Same,
         }
     }

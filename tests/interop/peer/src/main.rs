@@ -5,6 +5,7 @@ mod burn_run;
 mod candle_run;
 mod codec;
 mod digits;
+mod layers;
 mod objects;
 mod savers;
 
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
         ["saver", directory] => savers::saver(directory),
+        ["layers", framework, directory] => layers::layers(framework, directory),
         ["manager", directory] => savers::manager(directory),
         ["burn", directory, data, until, kind] => {
             burn_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
@@ -37,7 +39,7 @@ fn main() -> Result<()> {
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | (saver|manager) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }

@@ -222,12 +222,12 @@ impl Recipe {
         sources.into_iter()
     }
 
-    /// The same with other names for its sources.
+    /// The same with other names for its sources: for each name those that `name` gives, in their order.
     #[must_use]
-    pub fn renamed(&self, name: &mut dyn FnMut(&str) -> String) -> Self {
+    pub fn renamed(&self, name: &mut dyn FnMut(&str) -> Vec<String>) -> Self {
         match self {
             Recipe::Source(source) => Recipe::Source(Source {
-                names: source.names.iter().map(|own| name(own)).collect(),
+                names: source.names.iter().flat_map(|own| name(own)).collect(),
                 dims: source.dims.clone(),
             }),
             other => {

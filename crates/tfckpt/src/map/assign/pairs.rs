@@ -214,10 +214,9 @@ impl Wishes<'_> {
         let renamed = recipes.iter().filter_map(|recipe| {
             let mut all = true;
             let renamed = recipe.renamed(&mut |own| {
-                tensor_of(own).unwrap_or_else(|| {
-                    all = false;
-                    String::new()
-                })
+                let tensor = tensor_of(own);
+                all &= tensor.is_some();
+                tensor.into_iter().collect()
             });
             all.then_some(renamed)
         });

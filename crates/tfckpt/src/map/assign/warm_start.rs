@@ -147,7 +147,7 @@ impl Assign for WarmStart {
             };
             // What a variable is made of may have been called otherwise, each by itself.
             let made_of = variable.target.recipes.iter().map(|recipe| {
-                recipe.renamed(&mut |own| self.prev_names.get(own).cloned().unwrap_or_else(|| own.to_owned()))
+                recipe.renamed(&mut |own| vec![self.prev_names.get(own).cloned().unwrap_or_else(|| own.to_owned())])
             });
             let recipes: Vec<Recipe> = made_of.collect();
             if !recipes.is_empty() {

@@ -99,7 +99,7 @@ impl Style {
             InstanceNorm => "instance_normalization",
             RmsNorm => "rms_normalization",
             Embedding => "embedding",
-            PRelu => "p_re_lu",
+            PRelu | SharedPRelu { .. } => "p_re_lu",
             OutputWeights => "dense",
             SeparableConv1d { .. } => "separable_conv1d",
             SeparableConv2d { .. } => "separable_conv2d",

@@ -4,10 +4,13 @@ use super::Ingredient;
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::layout::Recipe;
+use crate::map::layer::{Layer, Role};
+use crate::map::names::NameMap;
 use crate::tensor::Variable;
 
 /// What the parameters of a layer are made of, out of variables, and what its variables are made of, out of parameters.
-/// [`NameMap::recurrent`](crate::map::NameMap::recurrent) makes one.
+/// [`NameMap::recurrent`](crate::map::NameMap::recurrent) and [`NameMap::partial_norm`](crate::map::NameMap::partial_norm)
+/// make some.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Compound {
@@ -17,6 +20,8 @@ pub struct Compound {
     pub members: Vec<Member>,
     /// The variables, and what each is made of on saving. Sources are the paths of parameters.
     pub made: Vec<Made>,
+    /// Parameters that TensorFlow does not have, and the number that each of their elements has to be.
+    pub fixed: Vec<(String, f64)>,
     /// Variables that the layer does not have. With one of them in the checkpoint it would compute something else.
     pub refused: Vec<Refusal>,
 }
@@ -66,6 +71,12 @@ impl Compound {
         self.members.iter().find(|member| member.path == path)
     }
 
+    /// The name of the variable that the parameter at `path` is a part of; `None` if it is in none.
+    pub fn variable_of(&self, path: &str) -> Option<&str> {
+        let uses = |made: &&Made| made.recipe.sources().any(|source| source.name() == path);
+        self.made.iter().find(uses).map(|made| made.name.as_str())
+    }
+
     /// Whether the checkpoint can fill the layer, as far as its names and shapes tell. Reads nothing.
     ///
     /// # Errors
@@ -92,11 +103,11 @@ impl Compound {
         Ok(())
     }
 
-    /// The same for the slots that an optimizer keeps: `slot` gives the name of a variable's slot, and `path` that of a
-    /// parameter's.
+    /// The same for the slots that an optimizer keeps: `slot` gives the names of a variable's slot, the first of which is
+    /// written, and `path` that of a parameter's.
     #[must_use]
-    pub fn slots(&self, slot: &dyn Fn(&str) -> String, path: &dyn Fn(&str) -> String) -> Compound {
-        let renamed = |recipe: &Recipe, name: &dyn Fn(&str) -> String| recipe.renamed(&mut |own| name(own));
+    pub fn slots(&self, slot: &dyn Fn(&str) -> Vec<String>, path: &dyn Fn(&str) -> String) -> Compound {
+        let renamed = |recipe: &Recipe, name: &dyn Fn(&str) -> Vec<String>| recipe.renamed(&mut |own| name(own));
         let member = |member: &Member| {
             let recipes: Vec<Recipe> = member.of_slots.iter().map(|recipe| renamed(recipe, slot)).collect();
             Member {
@@ -106,9 +117,9 @@ impl Compound {
             }
         };
         let made = |made: &Made| {
-            let recipe = renamed(&made.of_slots, path);
+            let recipe = renamed(&made.of_slots, &|own| vec![path(own)]);
             Made {
-                name: slot(&made.name),
+                name: slot(&made.name).into_iter().next().unwrap_or_default(),
                 of_slots: recipe.clone(),
                 recipe,
                 unless_zero: None,
@@ -120,6 +131,7 @@ impl Compound {
             module: self.module.clone(),
             members: self.members.iter().map(member).collect(),
             made: always.map(made).collect(),
+            fixed: Vec::new(),
             refused: Vec::new(),
         }
     }
@@ -127,8 +139,18 @@ impl Compound {
     /// The variables, made of parameters that `find` gives by their paths.
     ///
     /// # Errors
-    /// As [`Recipe::variable`]; [`Error::Source`] if parameters have to be looked at and cannot.
+    /// As [`Recipe::variable`]; [`Error::Unrepresentable`] if a parameter that TensorFlow does not have is not what it has to
+    /// be; [`Error::Source`] if parameters have to be looked at and cannot.
     pub fn variables<'a>(&self, find: &dyn Fn(&str) -> Option<Ingredient<'a>>) -> Result<Vec<Variable<'a>>> {
+        for (path, value) in &self.fixed {
+            let Some(parameter) = find(path) else { continue };
+            let wanted = Recipe::constant(parameter.dims(), *value);
+            if !wanted.equals(path, parameter)? {
+                let reason =
+                    format!("`{path}` is not {value} everywhere, and was declared to be missing in TensorFlow");
+                return Err(Error::unrepresentable(&self.module, reason));
+            }
+        }
         let mut variables = Vec::new();
         for made in &self.made {
             if let Some(recipe) = &made.unless_zero
@@ -139,6 +161,44 @@ impl Compound {
             variables.push(made.recipe.variable(made.name.as_str(), find)?);
         }
         Ok(variables)
+    }
+}
+
+impl NameMap {
+    /// Of a normalization at `module` that was declared as [`Layer::PartialNorm`] the parameters that TensorFlow does not
+    /// have; `None` if it has all of `parameters`, paths and shapes.
+    pub fn partial_norm(&self, module: &str, parameters: &[(String, Vec<usize>)]) -> Option<Compound> {
+        let Layer::PartialNorm { scale, center } = self.layer(module, Layer::Other) else {
+            return None;
+        };
+        let value = |path: &str| match Role::of_field(path.rsplit('.').next().unwrap_or(path)) {
+            Role::Weight if !scale => Some(1.0),
+            Role::Bias if !center => Some(0.0),
+            _ => None,
+        };
+        let fixed = parameters
+            .iter()
+            .filter_map(|(path, dims)| Some((path, dims, value(path)?)));
+        let members: Vec<(Member, f64)> = fixed
+            .map(|(path, dims, value)| {
+                let member = Member {
+                    path: path.clone(),
+                    recipes: vec![Recipe::constant(dims.as_slice(), value)],
+                    of_slots: vec![Recipe::constant(dims.as_slice(), 0.0)],
+                };
+                (member, value)
+            })
+            .collect();
+        (!members.is_empty()).then(|| Compound {
+            module: module.to_owned(),
+            fixed: members
+                .iter()
+                .map(|(member, value)| (member.path.clone(), *value))
+                .collect(),
+            members: members.into_iter().map(|(member, _)| member).collect(),
+            made: Vec::new(),
+            refused: Vec::new(),
+        })
     }
 }
 

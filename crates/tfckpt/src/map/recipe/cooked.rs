@@ -97,7 +97,16 @@ impl<'c> Kitchen<'c> {
                     });
                     return Ok(uses);
                 }
-                Err(Refused::Missing(first)) => missing = missing.or(Some(first)),
+                Err(Refused::Missing(first)) => {
+                    missing = missing.or(Some(Missing {
+                        names: if target.names.is_empty() {
+                            first.names
+                        } else {
+                            target.names.clone()
+                        },
+                        ..first
+                    }));
+                }
                 Err(mismatched) => return Err(mismatched),
             }
         }

@@ -93,6 +93,7 @@ impl NameMap {
             module: module.to_owned(),
             members: parameters.iter().map(|parameter| layer.member(parameter)).collect(),
             made: layer.made()?,
+            fixed: Vec::new(),
             refused: layer.refused(),
         })
     }

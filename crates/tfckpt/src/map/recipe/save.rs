@@ -72,6 +72,16 @@ impl<'a> Ingredient<'a> {
     }
 }
 
+impl Ingredient<'_> {
+    fn bytes_of(&self, name: &str) -> Result<Vec<u8>> {
+        let failed = |source| Error::Source {
+            name: name.to_owned(),
+            source,
+        };
+        self.bytes().map_err(failed)
+    }
+}
+
 impl fmt::Debug for Ingredient<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ingredient")
@@ -122,13 +132,19 @@ impl Recipe {
     /// Whether the result is zero everywhere, with the parameters as they are now.
     pub(super) fn is_zero<'a>(&self, name: &str, find: &dyn Fn(&str) -> Option<Ingredient<'a>>) -> Result<bool> {
         let (dtype, ready, parts) = self.prepared(name, find)?;
-        let bytes = parts.iter().map(Ingredient::bytes).collect::<Result<Vec<_>, _>>();
-        let bytes = bytes.map_err(|source| Error::Source {
-            name: name.to_owned(),
-            source,
-        })?;
+        let bytes = parts
+            .iter()
+            .map(|part| part.bytes_of(name))
+            .collect::<Result<Vec<_>>>()?;
         let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
         Ok(ready.bytes(dtype, &bytes).iter().all(|byte| *byte == 0))
+    }
+
+    /// Whether a parameter has the very bytes of this, which has no sources.
+    pub(super) fn equals(&self, name: &str, parameter: Ingredient<'_>) -> Result<bool> {
+        let fault = |fault| Error::invalid(format!("`{name}`: {fault}"));
+        let ready = self.check(parameter.dtype, &mut |_| None).map_err(fault)?;
+        Ok(ready.bytes(parameter.dtype, &[]) == parameter.bytes_of(name)?)
     }
 
     /// This, checked, and its ingredients in the order of their numbers.
