@@ -16,6 +16,7 @@ mod assign;
 mod convert;
 mod hint;
 mod layer;
+mod models;
 mod names;
 mod plan;
 mod recipe;
