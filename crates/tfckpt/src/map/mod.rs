@@ -14,6 +14,7 @@
 
 mod assign;
 mod layer;
+mod leftovers;
 mod models;
 mod names;
 mod plan;
@@ -24,6 +25,7 @@ mod report;
 pub use assign::WarmStart;
 pub use assign::{Assign, AssignmentMap, ModelVariable, Purpose};
 pub use layer::{DenseOrder, ForgetBias, GruCell, Layer, LstmCell, RnnCell, Role, SeparablePart};
+pub use leftovers::Leftovers;
 pub use names::{Averages, Casts, Indices, NameMap, Rule};
 pub use plan::{Filling, Plan, Step, Target};
 pub use report::{LoadReport, Loaded, Mismatched, Missing};
