@@ -68,6 +68,7 @@ pub use assign::init_from_checkpoint;
 pub use error::{Error, Result};
 pub use hook::Hooked;
 pub use run::{Event, TfCheckpoints};
+pub use schema::layers;
 pub use store::TfCheckpointStore;
 /// Parts of a training loop, which [`TfCheckpoints`] takes: epochs, random numbers, listeners, signals.
 pub use tfckpt::training;

@@ -30,7 +30,7 @@ pub enum Error {
 
     /// A variable has a dtype that TensorFlow does not have.
     #[error(
-        "variable `{variable}` has dtype {dtype:?}, which cannot be stored: convert it to f32, f64, f16, bf16, u8, u32, i16, i32 or i64"
+        "variable `{variable}` has dtype {dtype:?}, which cannot be stored: convert it to f32, f64, f16, bf16, f8e4m3, u8, u32, i16, i32 or i64"
     )]
     UnsupportedDtype {
         /// The variable's path in the model.

@@ -1,11 +1,11 @@
 //! Which variable of a checkpoint a parameter means.
 
-use candle_core::Error;
+use candle_core::{DType, Error};
 use candle_nn::Init;
-use tfckpt::map::{Layer, Layout, NameMap, Plan, Target, Transform};
+use tfckpt::map::{Conversion, Layer, Layout, NameMap, Plan, Target, Transform};
 use tfckpt::{Checkpoint, VariableInfo};
 
-use crate::bridge;
+use crate::bridge::{self, stored_dtype};
 use crate::kinds::{Known, Params, kinds, kinds_with, split};
 use crate::recurrent;
 use crate::ways::{Way, sources, ways};
@@ -43,6 +43,8 @@ pub(crate) enum Outcome<'a> {
 /// A variable that fits.
 pub(crate) struct Found<'a> {
     pub(crate) info: &'a VariableInfo,
+    /// The names that it was looked for by.
+    pub(crate) names: Vec<String>,
     /// The kind of layer that the variable's name tells.
     pub(crate) kind: Layer,
     pub(crate) layout: Layout,
@@ -170,11 +172,14 @@ impl<'a> Lookup<'a, '_> {
 }
 
 impl Found<'_> {
-    pub(crate) fn target(&self, path: &str) -> Target {
+    /// What a builder of this dtype wants.
+    pub(crate) fn target(&self, path: &str, dtype: DType) -> Target {
+        let stored = self.info.dtype();
+        let wanted = stored_dtype(dtype).filter(|wanted| Conversion::new(stored, *wanted).is_some());
         Target {
             path: path.to_owned(),
-            names: vec![self.info.name().into_owned()],
-            dtypes: vec![self.info.dtype()],
+            names: self.names.clone(),
+            dtypes: wanted.into_iter().chain([stored]).collect(),
             shape: self.dims.clone(),
             layout: self.layout,
             ..Target::default()
@@ -193,6 +198,7 @@ fn fit<'a>(info: &'a VariableInfo, way: &Way, dims: Option<&[usize]>) -> Option<
     let transform = fits.then(|| layout.to_model(&dims)).flatten()?;
     Some(Found {
         info,
+        names: way.names.clone(),
         kind: way.kind,
         layout,
         transform,

@@ -69,7 +69,9 @@ impl TfCheckpoints {
         if self.global_step() > 0 || self.shared.writer().saver.latest()?.is_some() {
             return Ok(None);
         }
-        crate::init_from_checkpoint(model, &Checkpoint::open(path)?, &self.shared.names, map).map(Some)
+        let report = crate::init_from_checkpoint(model, &Checkpoint::open(path)?, &self.shared.names, map)?;
+        self.shared.remember(&report);
+        Ok(Some(report))
     }
 }
 
@@ -87,9 +89,12 @@ impl Shared {
         let (place, global_step) = (Place::read(checkpoint)?, checkpoint.global_step()?.unwrap_or(0));
         let before = self.state().hooks.restore(checkpoint, global_step)?;
         // What reads into the model comes last, and changes nothing if it fails.
-        if let Err(error) = module::load(model, checkpoint, &self.names, false) {
-            self.state().hooks.roll_back(before);
-            return Err(error);
+        match module::load(model, checkpoint, &self.names, false) {
+            Ok(report) => self.remember(&report),
+            Err(error) => {
+                self.state().hooks.roll_back(before);
+                return Err(error);
+            }
         }
         *optimizer = loaded;
         *scheduler = rates;

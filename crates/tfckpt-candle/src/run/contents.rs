@@ -60,5 +60,7 @@ fn slot_entry(slot: &Slot, variables: &[Entry]) -> Result<Entry> {
         way: variable.way.of_slot(&name, &path),
         var: slot.value.clone(),
         trained: false,
+        casts: variable.casts,
+        stored: None,
     })
 }

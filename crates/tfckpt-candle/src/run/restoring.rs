@@ -91,6 +91,7 @@ impl Run {
             rest.into_iter().any(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let report = entries::restore(&entries, checkpoint, self.variables.verify_first, is_ours)?;
+        self.variables.layers.remember(&report);
         for counter in counters.iter().filter(|counter| is_absent(&counter.name)) {
             counter
                 .value
