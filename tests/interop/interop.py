@@ -20,6 +20,7 @@ from frameworks import examples, frameworks, python_objects
 from graphs import graphs
 from histories import histories
 from layers import layer_kinds
+from models import models
 from objects import objects
 from savers import savers
 from shared import check, failed, passed
@@ -44,6 +45,7 @@ def main():
                  "layers": lambda: layer_kinds(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "frameworks as objects": lambda: python_objects(folder),
+                 "models": lambda: models(folder, args.seed),
                  "examples": lambda: examples(folder)}
         for name, part in parts.items():
             before = len(passed), len(failed)

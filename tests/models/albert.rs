@@ -98,3 +98,9 @@ fn albert_computes_what_it_computes_in_tensorflow() {
     Albert::new(&vb).unwrap().forward(&kept).unwrap();
     assert_eq!(import.report().unused, [""; 0]);
 }
+
+#[test]
+fn albert_is_saved_as_google_stores_it() {
+    let report = Kept::open("albert").assert_saved_as_it_was(&NameMap::albert(), |vb| Albert::new(&vb));
+    assert_eq!(report.loaded.len(), 48 + 1);
+}

@@ -183,3 +183,10 @@ fn mobilebert_computes_what_it_computes_in_tensorflow() {
     MobileBert::new(&vb).unwrap().forward(&kept).unwrap();
     assert_eq!(import.report().unused, [""; 0]);
 }
+
+#[test]
+fn mobilebert_is_saved_as_google_stores_it() {
+    let kept = Kept::with_prefix("mobilebert", "mobilebert_variables.ckpt");
+    let report = kept.assert_saved_as_it_was(&NameMap::mobilebert(), |vb| MobileBert::new(&vb));
+    assert_eq!(report.loaded.len(), 95 + 1);
+}

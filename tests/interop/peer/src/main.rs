@@ -6,6 +6,7 @@ mod candle_run;
 mod codec;
 mod digits;
 mod layers;
+mod models;
 mod objects;
 mod savers;
 
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
+        ["bert", prefix, inputs, directory] => models::bert(prefix, inputs, directory),
         ["saver", directory] => savers::saver(directory),
         ["layers", framework, directory] => layers::layers(framework, directory),
         ["manager", directory] => savers::manager(directory),
@@ -39,7 +41,7 @@ fn main() -> Result<()> {
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }
