@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from assign import assignments
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
+from continued import optimizers
 from finding import finding
 from frameworks import examples, frameworks, python_objects
 from graphs import graphs
@@ -40,6 +41,7 @@ def main():
                  "histories": lambda: histories(folder, args.seed),
                  "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
+                 "optimizers": lambda: optimizers(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "frameworks as objects": lambda: python_objects(folder),
                  "examples": lambda: examples(folder)}

@@ -6,6 +6,7 @@ mod candle_run;
 mod codec;
 mod digits;
 mod objects;
+mod optimizers;
 mod savers;
 
 use anyhow::{Result, bail};
@@ -26,6 +27,7 @@ fn main() -> Result<()> {
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
+        ["optimizer", case, from, directory, until] => optimizers::go_on(case, from, directory, until.parse()?),
         ["saver", directory] => savers::saver(directory),
         ["manager", directory] => savers::manager(directory),
         ["burn", directory, data, until, kind] => {
@@ -37,7 +39,7 @@ fn main() -> Result<()> {
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | (saver|manager) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | optimizer CASE FROM DIRECTORY UNTIL | (saver|manager) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }
