@@ -16,6 +16,7 @@ import tensorflow as tf
 from assign import assignments
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
 from computed import computed
+from continued import optimizers
 from finding import finding
 from frameworks import examples, frameworks, python_objects
 from graphs import graphs
@@ -44,6 +45,7 @@ def main():
                  "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "layers": lambda: layer_kinds(folder),
+                 "optimizers": lambda: optimizers(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "ops and networks": computed,
                  "frameworks as objects": lambda: python_objects(folder),

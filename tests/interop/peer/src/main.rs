@@ -8,6 +8,7 @@ mod digits;
 mod layers;
 mod models;
 mod objects;
+mod optimizers;
 mod savers;
 
 use anyhow::{Result, bail};
@@ -29,6 +30,7 @@ fn main() -> Result<()> {
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
         ["bert", prefix, inputs, directory] => models::bert(prefix, inputs, directory),
+        ["optimizer", case, from, directory, until] => optimizers::go_on(case, from, directory, until.parse()?),
         ["saver", directory] => savers::saver(directory),
         ["layers", framework, directory] => layers::layers(framework, directory),
         ["manager", directory] => savers::manager(directory),
@@ -41,7 +43,7 @@ fn main() -> Result<()> {
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | optimizer CASE FROM DIRECTORY UNTIL | bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }
