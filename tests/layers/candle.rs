@@ -163,7 +163,13 @@ fn convolutions(visit: &mut dyn FnMut(&str, NameMap, &Forward<'_>)) {
             stride: 2,
             ..Default::default()
         };
-        last(&candle_nn::conv_transpose1d(5, 7, 4, config, vb.pp("up1d"))?.forward(&first(x)?)?)
+        let layer = candle_nn::conv_transpose1d(5, 7, 4, config, vb.pp("up1d"))?;
+        // One at a time: Candle 0.11.1 mixes up what it convolves together.
+        let x = first(x)?;
+        let each: Vec<Tensor> = (0..x.dim(0)?)
+            .map(|i| layer.forward(&x.narrow(0, i, 1)?))
+            .collect::<Result<_>>()?;
+        last(&Tensor::cat(&each, 0)?)
     });
     for (name, input, out, stride) in [("up2d", 4, 7, 2), ("square_up2d", 3, 3, 1)] {
         visit(name, NameMap::keras(), &|vb, x| {

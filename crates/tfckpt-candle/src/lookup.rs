@@ -8,7 +8,7 @@ use tfckpt::{Checkpoint, VariableInfo};
 use crate::bridge::{self, stored_dtype};
 use crate::kinds::{Known, Params, kinds, kinds_with, split};
 use crate::recurrent;
-use crate::ways::{Way, sources, ways};
+use crate::ways::{Way, ways};
 
 /// What a layer asks for.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl<'a> Lookup<'a, '_> {
             };
             let target = Target {
                 path: need.path.to_owned(),
-                names: sources(member),
+                names: member.names.clone(),
                 dtypes: bridge::FLOATS.to_vec(),
                 shape: dims.to_vec(),
                 recipes: member.recipes.clone(),
