@@ -14,9 +14,10 @@ import warnings
 import tensorflow as tf
 
 from assign import assignments
+from burn_optimizers import burn_optimizers
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
 from finding import finding
-from frameworks import examples, frameworks, python_objects
+from frameworks import examples, frameworks, python_objects, relay
 from graphs import graphs
 from histories import histories
 from layers import layer_kinds
@@ -43,6 +44,8 @@ def main():
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "layers": lambda: layer_kinds(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
+                 "relay": lambda: relay(folder),
+                 "Burn's optimizers": lambda: burn_optimizers(folder),
                  "frameworks as objects": lambda: python_objects(folder),
                  "examples": lambda: examples(folder)}
         for name, part in parts.items():

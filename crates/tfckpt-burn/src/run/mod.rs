@@ -18,7 +18,7 @@ use tfckpt::Saver;
 use tfckpt::map::NameMap;
 use tfckpt::training::{Hooks, Listeners};
 
-use crate::optimizer::OptimizerNames;
+use crate::optimizer::{AllTraits, Naming};
 pub(crate) use content::Content;
 pub use event::Event;
 use event::OnEvent;
@@ -60,7 +60,9 @@ pub struct TfCheckpoints {
 /// The options, and the state that the hooks of a run share.
 pub(crate) struct Shared {
     pub(crate) names: NameMap,
-    pub(crate) optimizer: OptimizerNames,
+    pub(crate) optimizer: Naming,
+    /// What is known of the optimizers, once it was found out.
+    traits: Mutex<Option<Arc<AllTraits>>>,
     /// Burn's names of validation metrics, and ours.
     pub(crate) valid_metrics: Vec<(String, String)>,
     seed: Option<u64>,
@@ -109,10 +111,8 @@ impl TfCheckpoints {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let shared = Shared {
             names: NameMap::keras(),
-            optimizer: OptimizerNames {
-                name: "Adam".to_owned(),
-                betas: (0.9, 0.999),
-            },
+            optimizer: Naming::default(),
+            traits: Mutex::default(),
             valid_metrics: Vec::new(),
             seed: None,
             saves_on_panic: false,
