@@ -13,16 +13,25 @@
 //!
 //! | here | `tf.compat.v1.train` | `tf.keras.optimizers` | slots |
 //! |---|---|---|---|
-//! | [`Adam`] | `AdamOptimizer` | `Adam`, `AdamW` | `m`, `v`, with AMSGrad `vhat` |
+//! | [`Adam`] | `AdamOptimizer`, AdamW and Nadam of `tf.contrib` | `Adam`, `AdamW` | `m`, `v`, with AMSGrad `vhat` |
 //! | [`Momentum`] | `MomentumOptimizer` | | `momentum` |
 //! | [`Sgd`] | `GradientDescentOptimizer` | `SGD` | with momentum `momentum` |
 //! | [`RmsProp`] | `RMSPropOptimizer` | `RMSprop` | `rms`, `mg` if centered, `momentum` |
 //! | [`Adagrad`] | `AdagradOptimizer` | `Adagrad` | `accumulator` |
 //! | [`Adadelta`] | `AdadeltaOptimizer` | `Adadelta` | `accum`, `accum_update` |
-//! | [`Adamax`] | | `Adamax` | `m`, `v` |
+//! | [`Adamax`] | AdaMax of `tf.contrib` | `Adamax` | `m`, `v` |
 //! | [`Nadam`] | | `Nadam` | `m`, `v` |
 //! | [`Lion`] | | `Lion` | `momentum` |
 //! | [`Ftrl`] | `FtrlOptimizer` | `Ftrl` | `accum`, `linear` |
+//!
+//! ```
+//! use burn::module::ParamGroup;
+//! use tfckpt_burn::optim::{Adam, Momentum};
+//!
+//! let all = Adam::v1().with_epsilon(1e-6).init();
+//! let some = Adam::keras().init().with_group(ParamGroup::from_predicate("norm"), Momentum::v1(0.9), None);
+//! # let _ = (all, some);
+//! ```
 //!
 //! # What differs
 //! TensorFlow counts steps for the whole optimizer, Burn calls an optimizer for each parameter that has a gradient. A
