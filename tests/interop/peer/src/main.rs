@@ -1,6 +1,7 @@
 //! Our side of `tests/interop`: does with this project what `interop.py` asks, and prints what it found as JSON.
 
 mod assign;
+mod burn_optimizers;
 mod burn_run;
 mod candle_run;
 mod codec;
@@ -37,13 +38,17 @@ fn main() -> Result<()> {
         ["burn", directory, data, until, kind] => {
             burn_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
         }
+        ["burn-optimizer", directory, case, layers @ ..] => burn_optimizers::run(directory, case, layers),
         ["candle", directory, data, until, kind] => {
             candle_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
         }
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | optimizer CASE FROM DIRECTORY UNTIL | bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | \
+             optimizer CASE FROM DIRECTORY UNTIL | burn-optimizer DIRECTORY CASE LAYER... | \
+             bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | \
+             (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }
