@@ -14,9 +14,12 @@ import warnings
 import tensorflow as tf
 
 from assign import assignments
+from burn_optimizers import burn_optimizers
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
+from computed import computed
+from continued import optimizers
 from finding import finding
-from frameworks import examples, frameworks, python_objects
+from frameworks import examples, frameworks, python_objects, relay
 from graphs import graphs
 from histories import histories
 from layers import layer_kinds
@@ -43,7 +46,11 @@ def main():
                  "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "layers": lambda: layer_kinds(folder),
+                 "optimizers": lambda: optimizers(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
+                 "ops and networks": computed,
+                 "relay": lambda: relay(folder),
+                 "Burn's optimizers": lambda: burn_optimizers(folder),
                  "frameworks as objects": lambda: python_objects(folder),
                  "models": lambda: models(folder, args.seed),
                  "examples": lambda: examples(folder)}

@@ -84,7 +84,15 @@ impl Shared {
         scheduler: &mut ModuleLrScheduler,
     ) -> Result<()> {
         let schema = Schema::of(model);
-        let loaded = optimizer::load(optimizer.clone(), checkpoint, &schema, &self.names, &self.optimizer)?;
+        let traits = self.traits_of(optimizer, &schema)?;
+        let loaded = optimizer::load(
+            optimizer.clone(),
+            checkpoint,
+            &schema,
+            &self.names,
+            &self.optimizer,
+            &traits,
+        )?;
         let rates = scheduler.clone().load_record(scheduler::record(checkpoint)?);
         let (place, global_step) = (Place::read(checkpoint)?, checkpoint.global_step()?.unwrap_or(0));
         let before = self.state().hooks.restore(checkpoint, global_step)?;
