@@ -58,7 +58,7 @@ fn import_bert_tells_what_it_loaded_and_what_it_left() {
     let lines = [
         "BERT: 2 layers of width 16 with 4 heads, 30 words, 12 positions",
         "37 variables loaded, 0 missing",
-        "left in the checkpoint: 92 slots of an optimizer, 0 moving averages, 1 counters, 9 others",
+        "left in the checkpoint: slots of an optimizer 92, moving averages 0, counters 1, others 9",
         "  `bert/pooler/dense/kernel`",
         "  `cls/seq_relationship/output_weights`",
     ];

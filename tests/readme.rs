@@ -242,6 +242,24 @@ mod import {
     }
 }
 
+mod networks {
+    use candle_core::{DType, Device};
+    use candle_transformers::models::bert::{BertModel, Config};
+    use tfckpt::Checkpoint;
+    use tfckpt::map::NameMap;
+    use tfckpt_candle::Import;
+
+    fn bert(device: Device, config: Config) -> Result<BertModel, Box<dyn std::error::Error>> {
+        let import = Import::new(
+            Checkpoint::open("uncased_L-12_H-768_A-12/bert_model.ckpt")?,
+            NameMap::bert(),
+        );
+        let bert = BertModel::load(import.var_builder(DType::F32, &device).pp("bert"), &config)?; // of candle-transformers
+        println!("{}", import.report().leftovers()); // slots of an optimizer, counters, heads that the model does not have
+        Ok(bert)
+    }
+}
+
 /// The Rust blocks of the README, trimmed line by line.
 fn blocks(readme: &str) -> Vec<Vec<&str>> {
     let parts = readme.split("```");

@@ -58,17 +58,17 @@ fn the_encoder_computes_what_it_computes_in_tensorflow() {
     }
 }
 
-/// Up to the distance of 7; see the next test.
+/// Up to a distance of 8; see the next test.
 #[test]
 fn the_decoder_computes_what_it_computes_in_tensorflow() {
     for (name, names, gated) in [("t5", NameMap::t5(), false), ("mt5", NameMap::mt5(), true)] {
         let kept = Kept::open(name);
         let (import, vb) = kept.import(names);
         let mut model = T5ForConditionalGeneration::load(vb, &config(gated)).unwrap();
-        let ours = logits(&mut model, &kept, 8).unwrap();
+        let ours = logits(&mut model, &kept, 9).unwrap();
         // With tied embeddings, Candle multiplies by the root of `d_model` where TensorFlow divides by it.
         let ours = if gated { ours } else { (ours / 16.0).unwrap() };
-        let difference = difference(&first(&kept, 8), &ours);
+        let difference = difference(&first(&kept, 9), &ours);
         println!("{name} logits: {difference:.1e}");
         assert!(difference <= 1e-5, "{difference:.1e}");
         let report = import.report();

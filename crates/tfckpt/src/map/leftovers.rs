@@ -91,6 +91,15 @@ impl LoadReport {
 }
 
 impl<'r> Leftovers<'r> {
+    /// All of them, those first that may be a part of the network.
+    pub(super) fn in_order(&self) -> Vec<&'r str> {
+        [&self.others, &self.counters, &self.averages, &self.slots]
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
+    }
+
     fn list_of(&mut self, name: &str, names: &BTreeSet<&str>) -> &mut Vec<&'r str> {
         let factored = FACTORED.iter().find_map(|slot| name.strip_suffix(slot));
         let (owner, last) = name.rsplit_once('/').unwrap_or(("", name));
@@ -113,7 +122,7 @@ impl fmt::Display for Leftovers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "left in the checkpoint: {} slots of an optimizer, {} moving averages, {} counters, {} others",
+            "left in the checkpoint: slots of an optimizer {}, moving averages {}, counters {}, others {}",
             self.slots.len(),
             self.averages.len(),
             self.counters.len(),
@@ -168,7 +177,7 @@ mod tests {
         let text = left.to_string();
         assert!(
             text.starts_with(
-                "left in the checkpoint: 2 slots of an optimizer, 1 moving averages, 1 counters, 6 others\n  `bert/"
+                "left in the checkpoint: slots of an optimizer 2, moving averages 1, counters 1, others 6\n  `bert/"
             ),
             "{text}"
         );
