@@ -250,12 +250,10 @@ mod networks {
     use tfckpt_candle::Import;
 
     fn bert(device: Device, config: Config) -> Result<BertModel, Box<dyn std::error::Error>> {
-        let import = Import::new(
-            Checkpoint::open("uncased_L-12_H-768_A-12/bert_model.ckpt")?,
-            NameMap::bert(),
-        );
-        let bert = BertModel::load(import.var_builder(DType::F32, &device).pp("bert"), &config)?; // of candle-transformers
-        println!("{}", import.report().leftovers()); // slots of an optimizer, counters, heads that the model does not have
+        let checkpoint = Checkpoint::open("uncased_L-12_H-768_A-12/bert_model.ckpt")?;
+        let import = Import::new(checkpoint, NameMap::bert());
+        let bert = BertModel::load(import.var_builder(DType::F32, &device).pp("bert"), &config)?;
+        println!("{}", import.report().leftovers()); // slots, counters, and heads that BertModel does not have
         Ok(bert)
     }
 }

@@ -124,3 +124,12 @@ fn gpt2_is_saved_as_openai_stores_it() {
         assert_eq!(report.loaded.len(), 28 + 1);
     }
 }
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
+    let kept = Kept::open("gpt2");
+    let names = NameMap::gpt2().rename("transformer.h.1.ln_1.weight", "model/h1/ln_2/g");
+    let model = Gpt2::new(&kept.import(names).1, as_linear).unwrap();
+    kept.assert_computes("logits", &model.forward(&kept.ids("input_ids")).unwrap());
+}

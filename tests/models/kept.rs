@@ -141,7 +141,7 @@ impl Kept {
     }
 }
 
-/// Numbers of a model: sizes and what they are called.
+/// A layer normalization of so many numbers.
 pub(crate) fn layer_norm(size: usize, epsilon: f64, vb: VarBuilder) -> Result<LayerNorm> {
     candle_nn::layer_norm(size, epsilon, vb)
 }

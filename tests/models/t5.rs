@@ -102,3 +102,13 @@ fn t5_is_saved_as_mesh_tensorflow_stores_it() {
         assert_eq!(report.loaded.len(), count, "{report}");
     }
 }
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
+    let kept = Kept::open("t5");
+    let scale = "encoder.block.1.layer.1.layer_norm.weight";
+    let names = NameMap::t5().rename(scale, "encoder/block_001/layer_000/layer_norm/scale");
+    let mut model = T5EncoderModel::load(kept.import(names).1, &config(false)).unwrap();
+    kept.assert_computes("encoder_output", &model.forward(&kept.ids("input_ids")).unwrap());
+}

@@ -9,6 +9,10 @@
 //! all of them, as Targets --Plan--> steps in file order, or one error with every problem in it
 //! ```
 //!
+//! What BERT, T5, MobileNet and other networks are called by their authors is known: [`NameMap::bert`], [`albert`](NameMap::albert),
+//! [`electra`](NameMap::electra), [`mobilebert`](NameMap::mobilebert), [`gpt2`](NameMap::gpt2), [`t5`](NameMap::t5),
+//! [`mobilenet_v1`](NameMap::mobilenet_v1), [`resnet_v1`](NameMap::resnet_v1), [`efficientnet`](NameMap::efficientnet).
+//!
 //! A restore fills all of a model. Fine-tuning fills a part of it, perhaps under other names: an [`AssignmentMap`] or a
 //! `WarmStart` says which, and makes such a plan out of all [`ModelVariable`]s.
 

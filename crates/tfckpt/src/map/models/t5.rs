@@ -3,6 +3,7 @@
 use super::{Layer, NameMap, name, or};
 use crate::layout::Layout;
 
+/// # T5
 impl NameMap {
     /// The names of T5, for Candle's `T5EncoderModel` and `T5ForConditionalGeneration` of candle-transformers, whose paths are
     /// those of Hugging Face.
