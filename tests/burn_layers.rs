@@ -243,7 +243,7 @@ fn trained(dir: &Path, until: i64) -> Vec<(String, Vec<u8>)> {
     let mut optimizer = AdamConfig::new().init();
     let mut rate: burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler =
         burn::lr_scheduler::constant::ConstantLr::from(1e-2).into();
-    let mut checkpoints = tfckpt_burn::TfCheckpoints::new(dir);
+    let checkpoints = tfckpt_burn::TfCheckpoints::new(dir);
     let start = checkpoints
         .restore_or_initialize(&mut model, &mut optimizer, &mut rate)
         .unwrap();

@@ -168,6 +168,18 @@ mod candle_loop {
         Ok(())
     }
 
+    fn exact(varmap: &VarMap) -> candle_core::Result<()> {
+        use tfckpt_candle::optimizers::Convention;
+        use tfckpt_candle::{Clip, ParamsRmsProp, RmsProp};
+        let params = ParamsRmsProp {
+            momentum: 0.9,
+            ..ParamsRmsProp::of(Convention::Keras3)
+        };
+        let mut optimizer = RmsProp::new(&varmap, params)?.clip(Clip::Norm(1.0)); // or Sgd, Adam, Nadam, Lion, …
+        optimizer.set_learning_rate(1e-3);
+        Ok(())
+    }
+
     fn after(steps: usize, device: Device) -> Result<(), Box<dyn std::error::Error>> {
         let varmap = VarMap::new();
         let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &device);

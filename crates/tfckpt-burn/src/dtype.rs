@@ -23,6 +23,36 @@ pub(crate) fn stored(dtype: BurnDType) -> Option<DType> {
     })
 }
 
+/// What Burn has no dtype for, and holds in a wider one.
+pub(crate) const LACKS: &[DType] = &[
+    DType::Float8E5m2,
+    DType::Float8E4m3fn,
+    DType::Float8E4m3fnuz,
+    DType::Float8E4m3b11fnuz,
+    DType::Float8E5m2fnuz,
+    DType::Float4E2m1fn,
+    DType::Int4,
+    DType::Uint4,
+    DType::Int2,
+    DType::Uint2,
+];
+
+/// The dtype of those that Burn has in which a variable of this one is held: the same, or the narrowest that has all its
+/// values. `None` if there is none.
+pub(crate) fn held_in(stored: DType) -> Option<DType> {
+    match stored {
+        DType::Float8E5m2
+        | DType::Float8E4m3fn
+        | DType::Float8E4m3fnuz
+        | DType::Float8E4m3b11fnuz
+        | DType::Float8E5m2fnuz
+        | DType::Float4E2m1fn => Some(DType::Float16),
+        DType::Int4 | DType::Int2 => Some(DType::Int8),
+        DType::Uint4 | DType::Uint2 => Some(DType::Uint8),
+        _ => burn_dtype(stored).map(|_| stored),
+    }
+}
+
 /// The bytes of a tensor as a TensorFlow variable has them: little-endian, booleans one byte each.
 pub(crate) fn to_stored_bytes(data: TensorData) -> Bytes {
     let words = matches!(data.dtype(), BurnDType::Bool(BoolStore::U32));

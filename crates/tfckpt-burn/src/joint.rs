@@ -109,7 +109,7 @@ impl Joint {
 
     fn variables(&self, record: ModuleRecord) -> Result<Vec<Variable<'static>>> {
         let tensors = record::take(record, &self.schema)?;
-        module::recorded(&self.schema, tensors, &self.shared.names)
+        module::recorded(&self.schema, tensors, &self.shared.names())
     }
 }
 

@@ -33,7 +33,8 @@
 //! | any other name | what [`TfCheckpoints::track_rng`] and [`TfCheckpoints::track_state`] keep |
 //!
 //! Layers are known by the types of Burn's modules. A depthwise convolution is a `Conv2d` to Burn and has to be
-//! declared: `NameMap::keras().with_layer("block.dw", Layer::DepthwiseConv2d { multiplier: 1 })`.
+//! declared: `NameMap::keras().with_layer("block.dw", Layer::DepthwiseConv2d { multiplier: 1 })`. The gates of recurrent layers
+//! become the kernels of Keras' cells, or of other cells that are declared: `docs/layers.md` has all of them.
 #![warn(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -70,6 +71,7 @@ pub use assign::init_from_checkpoint;
 pub use error::{Error, Result};
 pub use hook::Hooked;
 pub use run::{Event, TfCheckpoints};
+pub use schema::layers;
 pub use store::TfCheckpointStore;
 /// Parts of a training loop, which [`TfCheckpoints`] takes: epochs, random numbers, listeners, signals.
 pub use tfckpt::training;

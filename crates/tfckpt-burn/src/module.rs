@@ -6,10 +6,10 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
-use tfckpt::map::{Compound, Filling, Ingredient, Layout, LoadReport, NameMap, Plan};
+use tfckpt::map::{Compound, Conversion, Filling, Ingredient, Layout, LoadReport, NameMap, Plan};
 use tfckpt::{BoxError, Checkpoint, DType, Shape, Sink, Variable};
 
-use crate::dtype::{from_stored_bytes, to_stored_bytes};
+use crate::dtype::{LACKS, from_stored_bytes, to_stored_bytes};
 use crate::error::{Error, Result};
 use crate::schema::{Parameter, Schema, mapper_of};
 
@@ -29,6 +29,28 @@ pub(crate) fn variables<M: Module>(module: &M, schema: &Schema, names: &NameMap)
         Some(error) => Err(error),
         None => visitor.assembly.finish(),
     }
+}
+
+/// The dtypes that parameters were restored from and that Burn lacks, by path: they are stored in them again.
+pub(crate) fn lacking(report: &LoadReport) -> impl Iterator<Item = (&str, DType)> {
+    let casts = report
+        .loaded
+        .iter()
+        .filter_map(|loaded| Some((loaded.path.as_str(), loaded.cast?)));
+    let is_lacking = |(_, cast): &(&str, Conversion)| {
+        LACKS.contains(&cast.from()) && Conversion::new(cast.to(), cast.from()).is_some()
+    };
+    casts.filter(is_lacking).map(|(path, cast)| (path, cast.from()))
+}
+
+/// These names, and the dtypes that parameters were restored from, where they say nothing else.
+pub(crate) fn with_stored<'a>(names: &NameMap, stored: impl IntoIterator<Item = (&'a str, DType)>) -> NameMap {
+    stored
+        .into_iter()
+        .fold(names.clone(), |names, (path, dtype)| match names.stored_dtype(path) {
+            Some(_) => names,
+            None => names.stored_as(path, dtype),
+        })
 }
 
 /// Fills a module from a checkpoint. Everything is read before the module is touched.
@@ -207,7 +229,15 @@ fn laid_out(
     layout: Layout,
     make: impl FnOnce(String, DType, Shape) -> Variable<'static>,
 ) -> Result<Variable<'static>> {
-    let dtype = parameter.stored_dtype()?;
+    let own = parameter.stored_dtype()?;
+    let dtype = names.stored_dtype(&parameter.path).unwrap_or(own);
+    let impossible = || tfckpt::Error::InvalidArgument {
+        what: format!(
+            "parameter `{}` is {own} and cannot be stored as {dtype}",
+            parameter.path
+        ),
+    };
+    let conversion = Conversion::new(own, dtype).ok_or_else(impossible)?;
     let misfit = || tfckpt::Error::InvalidArgument {
         what: format!(
             "parameter `{}` of shape {shape:?} is no {layout:?}: declare its layer",
@@ -216,7 +246,8 @@ fn laid_out(
     };
     let stored_shape = layout.stored_shape(shape).ok_or_else(misfit)?;
     let transform = layout.to_stored(shape).ok_or_else(misfit)?;
-    let variable = make(parameter.name(names), dtype, stored_shape).laid_out(transform);
+    let variable = make(parameter.name(names), own, stored_shape);
+    let variable = variable.converted(conversion).laid_out(transform);
     Ok(if parameter.is_trained() {
         variable
     } else {

@@ -8,7 +8,7 @@ use tfckpt::map::{Compound, DenseOrder, Layer, Layout, NameMap, Recipe, Target};
 
 use tfckpt::Checkpoint;
 
-use crate::dtype::stored;
+use crate::dtype::{LACKS, stored};
 use crate::error::{Error, Result};
 use crate::recurrent::Recurrent;
 
@@ -20,6 +20,8 @@ pub(crate) struct Parameter {
     pub(crate) id: ParamId,
     layer: Layer,
     pub(crate) recurrent: Option<Recurrent>,
+    /// The type of the innermost layer: `MyLinear`.
+    layer_type: Option<String>,
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
     /// Whether Burn's own records hold it turned around, as those of a `LinearLayout::Col` do.
@@ -84,7 +86,7 @@ impl Parameter {
     pub(crate) fn name(&self, names: &NameMap) -> String {
         let compound = self.compound(names).ok().flatten();
         let made = compound.and_then(|compound| compound.variable_of(&self.path).map(str::to_owned));
-        made.unwrap_or_else(|| names.names(&self.path, self.layer).swap_remove(0))
+        made.unwrap_or_else(|| names.names(&self.path, self.layer(names)).swap_remove(0))
     }
 
     /// What it is made of, if it is no variable by itself.
@@ -118,7 +120,13 @@ impl Parameter {
 
     /// How its variable is laid out.
     pub(crate) fn layout(&self, names: &NameMap) -> Layout {
-        names.layout(&self.path, self.layer, DenseOrder::InOut)
+        names.layout(&self.path, self.layer(names), DenseOrder::InOut)
+    }
+
+    /// The kind of its layer, as Burn or a declaration of the type says.
+    fn layer(&self, names: &NameMap) -> Layer {
+        let declared = self.layer_type.as_ref().and_then(|name| names.layer_of_type(name));
+        declared.unwrap_or(self.layer)
     }
 
     /// Whether an optimizer trains it: statistics are gathered, not trained.
@@ -177,15 +185,51 @@ impl Parameter {
             path: self.path.clone(),
             names: match member {
                 Some(_) => sources,
-                None => names.names(&self.path, self.layer),
+                None => names.names(&self.path, self.layer(names)),
+            },
+            dtypes: match recipes.is_empty() {
+                true => names.accepts(self.stored_dtype()?, LACKS),
+                // What is made of several variables is not cast.
+                false => vec![self.stored_dtype()?],
             },
             recipes,
-            dtypes: vec![self.stored_dtype()?],
             shape: self.shape.clone(),
             layout: self.layout(names),
             ..Target::default()
         })
     }
+}
+
+/// The layers of a module that Burn knows the kinds of, with their paths, in the order in which they are in it: as
+/// [`NameMap::numbered`] takes them.
+///
+/// ```
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::module::Module;
+/// use burn::tensor::Device;
+/// use tfckpt::map::{Layer, NameMap};
+///
+/// #[derive(Module, Debug)]
+/// struct Net {
+///     hidden: Linear,
+///     head: Linear,
+/// }
+///
+/// let device = Device::flex();
+/// let net = Net { hidden: LinearConfig::new(4, 8).init(&device), head: LinearConfig::new(8, 2).init(&device) };
+/// let names = NameMap::tf_layers().numbered(tfckpt_burn::layers(&net));
+/// assert_eq!(names.names("head.weight", Layer::Dense), ["dense_1/kernel"]);
+/// ```
+pub fn layers<M: Module>(module: &M) -> Vec<(String, Layer)> {
+    let mut layers: Vec<(String, Layer)> = Vec::new();
+    for parameter in Schema::of(module).parameters {
+        let module = parameter.path.rsplit_once('.').map_or("", |(module, _)| module);
+        let is_new = layers.iter().all(|(path, _)| path != module);
+        if parameter.layer != Layer::Other && is_new {
+            layers.push((module.to_owned(), parameter.layer));
+        }
+    }
+    layers
 }
 
 /// The path through a module that a visitor or mapper is at.
@@ -210,14 +254,21 @@ impl Path {
         self.names.join(".")
     }
 
-    /// The kind of the innermost layer.
-    fn layer(&self) -> Layer {
+    /// The innermost layer.
+    fn container(&self) -> Option<&String> {
         let is_type = |container: &&String| container.starts_with("Struct:") || container.starts_with("Enum:");
-        self.containers
-            .iter()
-            .rev()
-            .find(is_type)
-            .map_or(Layer::Other, |container| layer_of(container))
+        self.containers.iter().rev().find(is_type)
+    }
+
+    /// Its kind.
+    fn layer(&self) -> Layer {
+        self.container().map_or(Layer::Other, |container| layer_of(container))
+    }
+
+    /// Its type.
+    fn layer_type(&self) -> Option<String> {
+        let (_, name) = self.container()?.split_once(':')?;
+        Some(name.to_owned())
     }
 }
 
@@ -257,6 +308,7 @@ impl SchemaVisitor {
             id,
             layer,
             recurrent,
+            layer_type: self.path.layer_type(),
             dtype,
             shape,
             turned,

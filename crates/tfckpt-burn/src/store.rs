@@ -9,10 +9,10 @@ use burn::store::burn_pack::{self, Tensor};
 use burn::store::{ApplyResult, ModuleSnapshot, ModuleStore};
 use burn::tensor::Bytes;
 use tfckpt::io::LocalDir;
-use tfckpt::map::{LoadReport, NameMap};
+use tfckpt::map::{Conversion, LoadReport, NameMap};
 use tfckpt::{BundleWriter, Checkpoint, Variable};
 
-use crate::dtype::burn_dtype;
+use crate::dtype::{burn_dtype, held_in};
 use crate::error::Result;
 use crate::module;
 use crate::schema::Schema;
@@ -116,7 +116,9 @@ impl ModuleStore for TfCheckpointStore {
 
     fn collect_from<M: ModuleSnapshot>(&mut self, module: &M) -> Result<()> {
         let schema = Schema::of(module);
-        let mut variables = module::variables(module, &schema, &self.names)?;
+        let restored_from = self.report.iter().flat_map(module::lacking);
+        let names = module::with_stored(&self.names, restored_from);
+        let mut variables = module::variables(module, &schema, &names)?;
         variables.sort_by(|a, b| a.key().cmp(b.key()));
         write(&self.path, variables, self.overwrite)?;
         self.open = None;
@@ -163,12 +165,22 @@ impl ModuleStore for TfCheckpointStore {
 /// A variable that is read when its bytes are asked for; `None` if Burn has no such dtype.
 fn lazy(checkpoint: &Arc<Checkpoint>, key: &[u8]) -> Option<Tensor> {
     let info = checkpoint.variable(key).ok()?;
-    let dtype = burn_dtype(info.dtype())?;
-    let size = usize::try_from(info.size()).ok()?;
+    let held = held_in(info.dtype())?;
+    let conversion = Conversion::new(info.dtype(), held)?;
+    let dtype = burn_dtype(held)?;
+    let elements = usize::try_from(info.shape().element_count()?).ok()?;
+    let size = elements.checked_mul(held.size()?)?;
     let (checkpoint, key) = (checkpoint.clone(), key.to_vec());
-    let read = move || match checkpoint.read_bytes(&key) {
-        Ok(bytes) => Ok(Bytes::from_bytes_vec(bytes)),
-        Err(error) => Err(burn_pack::Error::IoError(error.to_string())),
+    let read = move || {
+        let bytes = checkpoint.read_bytes(&key);
+        let bytes = match conversion.from() == conversion.to() {
+            true => bytes,
+            false => bytes.and_then(|bytes| conversion.converted(&String::from_utf8_lossy(&key), true, &bytes)),
+        };
+        match bytes {
+            Ok(bytes) => Ok(Bytes::from_bytes_vec(bytes)),
+            Err(error) => Err(burn_pack::Error::IoError(error.to_string())),
+        }
     };
     Some(Tensor::deferred(
         info.name().into_owned(),

@@ -45,7 +45,9 @@ impl Variables {
     /// The model is then as it was; see [`restore`](Self::restore) for the exception.
     #[doc(alias = "warm_start")]
     pub fn init_from_checkpoint(&self, checkpoint: &Checkpoint, map: &impl Assign) -> Result<LoadReport> {
-        init(self.entries()?, Vec::new(), checkpoint, map, self.verify_first)
+        let report = init(self.entries()?, Vec::new(), checkpoint, map, self.verify_first)?;
+        self.layers.remember(&report);
+        Ok(report)
     }
 }
 
@@ -66,7 +68,9 @@ pub(crate) fn init_run(
     let is_other = |entry: &Entry| !own.contains(entry.path.as_str());
     let others = entries.into_iter().filter(is_other).collect();
     let checkpoint = Checkpoint::open(path)?;
-    init(of_model, others, &checkpoint, map, variables.verify_first).map(Some)
+    let report = init(of_model, others, &checkpoint, map, variables.verify_first)?;
+    variables.layers.remember(&report);
+    Ok(Some(report))
 }
 
 /// Fills entries of a model, and perhaps of its training, as `map` says, or none.

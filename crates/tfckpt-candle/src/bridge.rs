@@ -5,25 +5,63 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout as Strides, Storage, Tensor, Var, WithDType};
 use half::{bf16, f16};
 use tfckpt::io::zeroed;
-use tfckpt::map::{Filling, Ingredient, Layout, Transform};
+use tfckpt::map::{Conversion, Filling, Ingredient, Layout, Transform};
 use tfckpt::{BoxError, Bundle, Element, Reading, Sink, Slice, VariableInfo};
 
 use crate::error::Result;
 
-/// The dtypes in a checkpoint that fill a variable of this dtype; the first is the one that is written. `None` if
-/// TensorFlow has none.
-pub(crate) fn stored_dtypes(dtype: DType) -> Option<&'static [tfckpt::DType]> {
+/// What Candle has no dtype for, and holds in a wider one.
+pub(crate) const LACKS: &[tfckpt::DType] = {
+    use tfckpt::DType::*;
+    &[
+        Bool,
+        Int8,
+        Uint16,
+        Uint64,
+        Int4,
+        Uint4,
+        Int2,
+        Uint2,
+        Float8E5m2,
+        Float8E4m3fnuz,
+        Float8E4m3b11fnuz,
+        Float8E5m2fnuz,
+        Float4E2m1fn,
+        // Candle has it, but few of its operations.
+        Float8E4m3fn,
+    ]
+};
+
+/// The dtype in TensorFlow whose elements are those of this one, bit for bit; `None` if there is none.
+pub(crate) fn stored_dtype(dtype: DType) -> Option<tfckpt::DType> {
     use tfckpt::DType as Stored;
     Some(match dtype {
-        DType::F32 => &[Stored::Float32],
-        DType::F64 => &[Stored::Float64],
-        DType::F16 => &[Stored::Float16],
-        DType::BF16 => &[Stored::Bfloat16],
-        DType::U8 => &[Stored::Uint8, Stored::Bool],
-        DType::U32 => &[Stored::Uint32],
-        DType::I16 => &[Stored::Int16],
-        DType::I32 => &[Stored::Int32],
-        DType::I64 => &[Stored::Int64],
+        DType::F32 => Stored::Float32,
+        DType::F64 => Stored::Float64,
+        DType::F16 => Stored::Float16,
+        DType::BF16 => Stored::Bfloat16,
+        DType::F8E4M3 => Stored::Float8E4m3fn,
+        DType::U8 => Stored::Uint8,
+        DType::U32 => Stored::Uint32,
+        DType::I16 => Stored::Int16,
+        DType::I32 => Stored::Int32,
+        DType::I64 => Stored::Int64,
+        _ => return None,
+    })
+}
+
+/// The dtype in TensorFlow of the elements in which Candle holds a variable of this one: the same, or the narrowest that
+/// has all its values. `None` if there is none.
+pub(crate) fn held_in(stored: tfckpt::DType) -> Option<tfckpt::DType> {
+    use tfckpt::DType::*;
+    Some(match stored {
+        Float32 | Float64 | Float16 | Bfloat16 | Float8E4m3fn | Uint8 | Uint32 | Int16 | Int32 | Int64 => stored,
+        Bool | Uint4 | Uint2 => Uint8,
+        Int8 | Int4 | Int2 => Int16,
+        Uint16 => Uint32,
+        // One that is too large is an error.
+        Uint64 => Int64,
+        Float8E5m2 | Float8E4m3fnuz | Float8E4m3b11fnuz | Float8E5m2fnuz | Float4E2m1fn => Float16,
         _ => return None,
     })
 }
@@ -54,7 +92,7 @@ type Read<'r> = dyn FnMut(&mut [u8]) -> tfckpt::Result<()> + 'r;
 /// these are the bytes of the variable itself; on other devices they are uploaded. Everything that shares the
 /// variable's storage, the model above all, sees the new values.
 pub(crate) fn fill(var: &Var, read: &mut Read<'_>) -> Result<()> {
-    if !var.device().is_cpu() {
+    if !var.device().is_cpu() || var.dtype() == DType::F8E4M3 {
         let mut bytes = vec![0; var.elem_count() * var.dtype().size_in_bytes()];
         read(&mut bytes)?;
         native(&mut bytes, var.dtype().size_in_bytes());
@@ -111,6 +149,10 @@ pub(crate) fn lend(tensor: &Tensor, sink: &mut Sink<'_>) -> Result<(), BoxError>
     let (start, end) = strides
         .contiguous_offsets()
         .ok_or("a contiguous tensor is not contiguous")?;
+    if let CpuStorage::F8E4M3(elements) = storage {
+        let bytes = elements.get(start..end).unwrap_or_default().iter();
+        return sink(&bytes.map(|element| element.to_bits()).collect::<Vec<u8>>());
+    }
     with_elements!(storage, elements => sink(bytemuck::cast_slice(elements.get(start..end).unwrap_or_default())))
         .unwrap_or_else(|| Err(format!("{:?} cannot be stored", tensor.dtype()).into()))
 }
@@ -130,11 +172,12 @@ pub(crate) fn produce(tensor: &Tensor, transform: &Transform, sink: &mut Sink<'_
     })
 }
 
-/// Reads a variable into a new tensor of `dims` on the CPU, in the dtype that it is stored in. One copy from the
-/// file into the tensor's own storage, transposed on the way.
+/// Reads a variable into a new tensor of `dims` on the CPU, in the dtype that it is stored in, or in the one that holds
+/// it. One copy from the file into the tensor's own storage, transposed on the way.
 pub(crate) fn read(reading: &Reading<'_>, transform: &Transform, dims: &[usize]) -> Result<Tensor> {
     use tfckpt::DType as Stored;
-    match reading.variable().dtype() {
+    let info = reading.variable();
+    match info.dtype() {
         Stored::Float32 => read_as::<f32>(reading, transform, dims),
         Stored::Float64 => read_as::<f64>(reading, transform, dims),
         Stored::Float16 => read_as::<f16>(reading, transform, dims),
@@ -149,10 +192,9 @@ pub(crate) fn read(reading: &Reading<'_>, transform: &Transform, dims: &[usize])
             reading.read_laid_out_into(transform, &mut values)?;
             Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
         }
-        dtype => {
-            let name = reading.variable().name();
-            let what = format!("variable `{name}` is {dtype}, for which Candle has no dtype");
-            Err(candle_core::Error::Msg(what).bt().into())
+        _ => {
+            let bytes: Vec<u8> = reading.read_laid_out(transform)?;
+            held(info, &bytes, dims)
         }
     }
 }
@@ -201,6 +243,32 @@ pub(crate) fn ingredient(tensor: &Tensor, dtype: tfckpt::DType) -> Ingredient<'s
     })
 }
 
+/// A tensor of the bytes of a variable whose dtype Candle has not, or not quite.
+fn held(info: &VariableInfo, bytes: &[u8], dims: &[usize]) -> Result<Tensor> {
+    use tfckpt::DType as Stored;
+    let (name, dtype) = (info.name(), info.dtype());
+    let conversion = held_in(dtype).and_then(|held| Conversion::new(dtype, held));
+    let Some(conversion) = conversion else {
+        let what = format!("variable `{name}` is {dtype}, for which Candle has no dtype");
+        return Err(candle_core::Error::Msg(what).bt().into());
+    };
+    macro_rules! values {
+        ($element:ty) => {{
+            let mut values = conversion.converted::<$element>(&name, true, bytes)?;
+            native(bytemuck::cast_slice_mut(&mut values), size_of::<$element>());
+            Tensor::from_vec(values, dims, &Device::Cpu)?
+        }};
+    }
+    Ok(match conversion.to() {
+        Stored::Uint8 => values!(u8),
+        Stored::Uint32 => values!(u32),
+        Stored::Int16 => values!(i16),
+        Stored::Int64 => values!(i64),
+        Stored::Float16 => values!(f16),
+        _ => Tensor::from_raw_buffer(bytes, DType::F8E4M3, dims, &Device::Cpu)?,
+    })
+}
+
 /// Reads a part of a variable into a new tensor of `dims` on the CPU; `None` if Candle has no dtype for it.
 pub(crate) fn read_part(bundle: &Bundle, info: &VariableInfo, part: &Slice, dims: &[usize]) -> Result<Option<Tensor>> {
     use tfckpt::DType as Stored;
@@ -224,7 +292,8 @@ pub(crate) fn read_part(bundle: &Bundle, info: &VariableInfo, part: &Slice, dims
         Stored::Int32 => values!(i32),
         Stored::Int64 => values!(i64),
         Stored::Bool => Tensor::from_vec(bundle.read_slice_bytes(info.key(), part)?, dims, &Device::Cpu),
-        _ => return Ok(None),
+        dtype if held_in(dtype).is_none() => return Ok(None),
+        _ => return held(info, &bundle.read_slice_bytes(info.key(), part)?, dims).map(Some),
     }?))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Var;
-use tfckpt::map::{Ingredient, Layer, Layout, LoadReport, Plan, Recipe, Target};
+use tfckpt::map::{Casts, Conversion, Ingredient, Layer, Layout, LoadReport, Plan, Recipe, Target};
 use tfckpt::{Bundle, Variable};
 
 use crate::bridge;
@@ -19,6 +19,10 @@ pub(crate) struct Entry {
     pub(crate) var: Var,
     /// Whether an optimizer trains it.
     pub(crate) trained: bool,
+    /// Which casts are made when it is read.
+    pub(crate) casts: Casts,
+    /// The dtype that it is saved in, if that is not its own.
+    pub(crate) stored: Option<tfckpt::DType>,
 }
 
 impl Entry {
@@ -35,23 +39,29 @@ impl Entry {
             way,
             var: var.clone(),
             trained: false,
+            casts: Casts::Never,
+            stored: None,
         }
     }
 
     /// The variable to be saved; its bytes are taken from the live one while they are written.
     fn to_variable(&self) -> Result<Variable<'static>> {
-        let dtypes = self.stored_dtypes()?;
+        let own = self.stored_dtype()?;
+        let dtype = self.stored.unwrap_or(own);
         let dims = self.var.dims();
         let misfit = || candle_core::Error::Msg(format!("layer kind and shape {dims:?} of `{}` do not fit", self.path));
         let shape = self.way.layout.stored_shape(dims).ok_or_else(misfit)?;
         let transform = self.way.layout.to_stored(dims).ok_or_else(misfit)?;
         let name = self.way.names.first().unwrap_or(&self.path).clone();
-        let dtype = dtypes.first().copied().unwrap_or(tfckpt::DType::Float32);
         let var = self.var.clone();
         let variable = match bridge::is_lendable(&var) {
-            true => Variable::lent(name, dtype, shape, move |sink| bridge::lend(&var, sink)).laid_out(transform),
-            false => Variable::deferred(name, dtype, shape, move |sink| bridge::produce(&var, &transform, sink)),
+            true => Variable::lent(name, own, shape, move |sink| bridge::lend(&var, sink)).laid_out(transform),
+            false => Variable::deferred(name, own, shape, move |sink| bridge::produce(&var, &transform, sink)),
         };
+        let impossible = || tfckpt::Error::InvalidArgument {
+            what: format!("variable `{}` is {own} and cannot be stored as {dtype}", self.path),
+        };
+        let variable = variable.converted(Conversion::new(own, dtype).ok_or_else(impossible)?);
         Ok(if self.trained {
             variable
         } else {
@@ -64,13 +74,18 @@ impl Entry {
             let msg = "cannot restore into a variable that is not contiguous";
             return Err(candle_core::Error::CannotSetVar { msg }.bt().into());
         }
+        let (own, recipes) = (self.stored_dtype()?, self.recipes());
         Ok(Target {
             path: self.path.clone(),
             names: self.way.names.clone(),
-            dtypes: self.stored_dtypes()?.to_vec(),
+            dtypes: match recipes.is_empty() {
+                true => self.casts.accepts(own, bridge::LACKS),
+                // What is made of several variables is not cast.
+                false => vec![own],
+            },
             shape: self.var.dims().to_vec(),
             layout: self.way.layout,
-            recipes: self.recipes(),
+            recipes,
             ..Target::default()
         })
     }
@@ -114,12 +129,11 @@ impl Entry {
     }
 
     fn ingredient(&self) -> Result<Ingredient<'static>> {
-        let dtype = self.stored_dtypes()?.first().copied().unwrap_or(tfckpt::DType::Float32);
-        Ok(bridge::ingredient(&self.var, dtype))
+        Ok(bridge::ingredient(&self.var, self.stored_dtype()?))
     }
 
-    fn stored_dtypes(&self) -> Result<&'static [tfckpt::DType]> {
-        bridge::stored_dtypes(self.var.dtype()).ok_or_else(|| Error::UnsupportedDtype {
+    fn stored_dtype(&self) -> Result<tfckpt::DType> {
+        bridge::stored_dtype(self.var.dtype()).ok_or_else(|| Error::UnsupportedDtype {
             variable: self.path.clone(),
             dtype: self.var.dtype(),
         })
@@ -182,8 +196,9 @@ pub(crate) fn restore(
 
 /// Fills the entries that the plan has steps for, after it was verified, if that is wanted.
 pub(crate) fn carry_out(entries: &[Entry], plan: Plan, checkpoint: &Bundle, verify_first: bool) -> Result<LoadReport> {
-    if verify_first {
-        plan.verify(checkpoint)?;
+    match verify_first {
+        true => plan.verify(checkpoint)?,
+        false => plan.check_values(checkpoint)?,
     }
     plan.carry_out(checkpoint, |filling| match entries.get(filling.target()) {
         Some(entry) => bridge::fill(&entry.var, &mut |bytes| filling.read_into(bytes)),

@@ -30,7 +30,7 @@ pub enum Error {
 
     /// A variable has a dtype that TensorFlow does not have.
     #[error(
-        "variable `{variable}` has dtype {dtype:?}, which cannot be stored: convert it to f32, f64, f16, bf16, u8, u32, i16, i32 or i64"
+        "variable `{variable}` has dtype {dtype:?}, which cannot be stored: convert it to f32, f64, f16, bf16, f8e4m3, u8, u32, i16, i32 or i64"
     )]
     UnsupportedDtype {
         /// The variable's path in the model.
@@ -48,6 +48,21 @@ pub enum Error {
         slot: String,
         /// The variable's path.
         variable: String,
+    },
+
+    /// The checkpoint has the state of another optimizer, or of one with other options. Some of its names are the same.
+    #[error(
+        "checkpoint `{}` has `{found}`, which {optimizer} with its settings does not keep: build the optimizer that wrote \
+         it, or restore the variables alone, with `Variables::restore`",
+        prefix.display()
+    )]
+    OtherOptimizer {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The optimizer of the run.
+        optimizer: String,
+        /// What shows it.
+        found: String,
     },
 
     /// Training cannot go on from a checkpoint that does not say how far it had come.

@@ -11,7 +11,7 @@ use tfckpt::Checkpoint;
 use tfckpt::map::{LoadReport, NameMap, Plan, Target};
 
 use crate::ahead::Ahead;
-use crate::bridge;
+use crate::bridge::{self, LACKS};
 use crate::layers::Layers;
 use crate::lookup::{Lookup, Need, Outcome};
 
@@ -56,7 +56,8 @@ pub fn var_builder(
 /// kind of a layer, which depthwise convolutions and attention with heads always need.
 ///
 /// Shapes are compared with the index before anything is read. Each tensor is read in one copy, straight into its own
-/// storage, transposed on the way. It is cast only if the builder's dtype is another.
+/// storage, transposed on the way. It is cast only if the builder's dtype is another, and the [report](Self::report) says
+/// so. What is stored in a dtype that Candle lacks is held in a wider one first, which never changes a value.
 ///
 /// While one is read, other cores read ahead what the model is likely to ask for next: never more than it has asked for
 /// so far, nor than 256 MiB, and for no longer than two seconds. [`Limits::with_threads(1)`](tfckpt::Limits::with_threads)
@@ -143,7 +144,7 @@ impl Import {
         }
         .find(need);
         let (target, found) = match outcome {
-            Outcome::Found(found) => (found.target(need.path), Ok(found)),
+            Outcome::Found(found) => (found.target(need.path, dtype), Ok(found)),
             Outcome::Made(target) => {
                 let tensor = made(checkpoint, &target)?;
                 self.asked().insert(need.path.to_owned(), target);
@@ -160,6 +161,9 @@ impl Import {
         layers.tell(need.path, found.kind);
         // Cast before the upload: not every device casts integers.
         let tensor = ahead.read(&found)?;
+        if tensor.dtype() == dtype && LACKS.contains(&found.info.dtype()) {
+            layers.remember_dtype(need.path, found.info.dtype());
+        }
         Ok(Ok(tensor.to_dtype(dtype)?.to_device(device)?))
     }
 

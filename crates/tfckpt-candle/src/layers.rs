@@ -1,12 +1,14 @@
 //! Listening to a model while it is built.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder, VarMap};
-use tfckpt::map::Layer;
+use tfckpt::map::{Conversion, Layer, LoadReport};
 
+use crate::bridge::LACKS;
 use crate::kinds::{Known, Param, Params, kinds, split};
 
 /// In place of `VarBuilder::from_varmap`: the same builder, which also takes down what each layer asks for, so that
@@ -42,6 +44,10 @@ pub fn recording(varmap: &VarMap, dtype: DType, device: &Device) -> (VarBuilder<
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     params: Arc<Mutex<Params>>,
+    /// The paths of the parameters, in the order in which they were asked for.
+    order: Arc<Mutex<Vec<String>>>,
+    /// The dtypes that variables were restored from and are stored in again.
+    stored: Arc<Mutex<BTreeMap<String, tfckpt::DType>>>,
 }
 
 impl Layers {
@@ -62,6 +68,57 @@ impl Layers {
         modules
     }
 
+    /// The layers of which the kind is certain, with the paths of their modules, in the order in which they were made:
+    /// as [`NameMap::numbered`](tfckpt::map::NameMap::numbered) takes them.
+    ///
+    /// ```
+    /// # fn main() -> candle_core::Result<()> {
+    /// use tfckpt::map::{Layer, NameMap};
+    ///
+    /// # use candle_core::{DType, Device};
+    /// # let varmap = candle_nn::VarMap::new();
+    /// let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &Device::Cpu);
+    /// let (hidden, head) = (candle_nn::linear(4, 8, vb.pp("hidden"))?, candle_nn::linear(8, 2, vb.pp("head"))?);
+    /// let names = NameMap::tf_layers().numbered(layers.in_order());
+    /// assert_eq!(names.names("head.weight", Layer::Dense), ["dense_1/kernel"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_order(&self) -> Vec<(String, Layer)> {
+        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut modules: Vec<&str> = Vec::new();
+        for path in order.iter() {
+            let module = split(path).0;
+            if !modules.contains(&module) {
+                modules.push(module);
+            }
+        }
+        let of_kind = |module: &str| Some((module.to_owned(), self.layer(module)?));
+        modules.into_iter().filter_map(of_kind).collect()
+    }
+
+    /// Takes down which variables were restored from dtypes that Candle lacks, so that they are saved as they were.
+    pub(crate) fn remember(&self, report: &LoadReport) {
+        let lacking =
+            |cast: &Conversion| LACKS.contains(&cast.from()) && Conversion::new(cast.to(), cast.from()).is_some();
+        for loaded in &report.loaded {
+            if let Some(cast) = loaded.cast.filter(lacking) {
+                self.remember_dtype(&loaded.path, cast.from());
+            }
+        }
+    }
+
+    pub(crate) fn remember_dtype(&self, path: &str, dtype: tfckpt::DType) {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.insert(path.to_owned(), dtype);
+    }
+
+    /// The dtype that a variable was restored from, if Candle lacks it.
+    pub(crate) fn stored_dtype(&self, path: &str) -> Option<tfckpt::DType> {
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.get(path).copied()
+    }
+
     pub(crate) fn record(&self, path: &str, dims: &[usize], hint: Init) {
         // A second layer that shares the parameter does not change what it is: tied embeddings stay embeddings.
         let param = Param {
@@ -69,7 +126,12 @@ impl Layers {
             hint: Some(hint),
             told: None,
         };
-        self.lock().entry(path.to_owned()).or_insert(param);
+        let mut params = self.lock();
+        if !params.contains_key(path) {
+            params.insert(path.to_owned(), param);
+            let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+            order.push(path.to_owned());
+        }
     }
 
     /// Takes down the kind of layer that a checkpoint told by the name of this parameter.

@@ -1,11 +1,11 @@
 //! Which variable of a checkpoint a parameter means.
 
-use candle_core::Error;
+use candle_core::{DType, Error};
 use candle_nn::Init;
-use tfckpt::map::{Layer, Layout, NameMap, Plan, Target, Transform};
+use tfckpt::map::{Conversion, Layer, Layout, NameMap, Plan, Target, Transform};
 use tfckpt::{Checkpoint, VariableInfo};
 
-use crate::bridge;
+use crate::bridge::{self, stored_dtype};
 use crate::kinds::{Known, Params, kinds, kinds_with, split};
 use crate::recurrent;
 use crate::ways::{Way, sources, ways};
@@ -43,6 +43,8 @@ pub(crate) enum Outcome<'a> {
 /// A variable that fits.
 pub(crate) struct Found<'a> {
     pub(crate) info: &'a VariableInfo,
+    /// The names that it was looked for by.
+    pub(crate) names: Vec<String>,
     /// The kind of layer that the variable's name tells.
     pub(crate) kind: Layer,
     pub(crate) layout: Layout,
@@ -93,7 +95,8 @@ impl<'a> Lookup<'a, '_> {
             Ok(compounds) => compounds,
             Err(error) => return wrong(error),
         };
-        let mut misfit = None;
+        let own = self.names.names(need.path, Layer::Other);
+        let (mut misfit, mut made) = (None, None);
         for compound in norm.into_iter().chain(recurrent) {
             let Some(member) = compound.member(need.path) else {
                 continue;
@@ -109,10 +112,18 @@ impl<'a> Lookup<'a, '_> {
             let plan = Plan::partial(self.checkpoint, std::slice::from_ref(&target));
             match (plan.report().is_complete(), plan.report().mismatched.is_empty()) {
                 (true, _) => {
-                    return match compound.check(self.checkpoint) {
-                        Ok(()) => Some(Outcome::Made(target)),
-                        Err(error) => wrong(error),
-                    };
+                    if let Err(error) = compound.check(self.checkpoint) {
+                        return wrong(error);
+                    }
+                    let loaded = plan.into_report().loaded.into_iter().map(|loaded| loaded.name);
+                    let from: Vec<String> = loaded.collect();
+                    if from.iter().any(|name| own.contains(name)) {
+                        return Some(Outcome::Made(target));
+                    }
+                    // Without a cell in the names, a kernel may be that of an LSTM or of a GRU.
+                    if made.replace(target).is_some() {
+                        return Some(Outcome::Wrong(ambiguous(need.path, from)));
+                    }
                 }
                 (_, false) => {
                     let refused = compound.check(self.checkpoint).err();
@@ -122,7 +133,10 @@ impl<'a> Lookup<'a, '_> {
                 _ => {}
             }
         }
-        misfit.and_then(wrong)
+        match made {
+            Some(target) => Some(Outcome::Made(target)),
+            None => misfit.and_then(wrong),
+        }
     }
 
     /// Whether some kind of layer would find a parameter at `path`. Looks at the index alone.
@@ -170,11 +184,14 @@ impl<'a> Lookup<'a, '_> {
 }
 
 impl Found<'_> {
-    pub(crate) fn target(&self, path: &str) -> Target {
+    /// What a builder of this dtype wants.
+    pub(crate) fn target(&self, path: &str, dtype: DType) -> Target {
+        let stored = self.info.dtype();
+        let wanted = stored_dtype(dtype).filter(|wanted| Conversion::new(stored, *wanted).is_some());
         Target {
             path: path.to_owned(),
-            names: vec![self.info.name().into_owned()],
-            dtypes: vec![self.info.dtype()],
+            names: self.names.clone(),
+            dtypes: wanted.into_iter().chain([stored]).collect(),
             shape: self.dims.clone(),
             layout: self.layout,
             ..Target::default()
@@ -193,6 +210,7 @@ fn fit<'a>(info: &'a VariableInfo, way: &Way, dims: Option<&[usize]>) -> Option<
     let transform = fits.then(|| layout.to_model(&dims)).flatten()?;
     Some(Found {
         info,
+        names: way.names.clone(),
         kind: way.kind,
         layout,
         transform,

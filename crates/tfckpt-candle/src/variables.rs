@@ -104,9 +104,11 @@ impl Variables {
     /// [`Bundle::verify`](tfckpt::Bundle::verify). The model is then as it was. Only a
     /// disk that fails between the two readings leaves it half restored.
     pub fn restore(&self, checkpoint: &Checkpoint) -> Result<LoadReport> {
-        entries::restore(&self.entries()?, checkpoint, self.verify_first, |name| {
+        let report = entries::restore(&self.entries()?, checkpoint, self.verify_first, |name| {
             name == GLOBAL_STEP
-        })
+        })?;
+        self.layers.remember(&report);
+        Ok(report)
     }
 
     /// All variables, sorted by path.
@@ -132,12 +134,19 @@ impl Variables {
                 Some(compound) => Some(Way::made(&path, compound)),
                 None => ways.next(),
             };
-            entries.extend(way.map(|way| Entry {
-                // Statistics are gathered, not trained.
-                trained: !path.ends_with("running_mean") && !path.ends_with("running_var"),
-                path,
-                way,
-                var,
+            entries.extend(way.map(|way| {
+                Entry {
+                    // Statistics are gathered, not trained.
+                    trained: !path.ends_with("running_mean") && !path.ends_with("running_var"),
+                    casts: self.names.casts(),
+                    stored: self
+                        .names
+                        .stored_dtype(&path)
+                        .or_else(|| self.layers.stored_dtype(&path)),
+                    path,
+                    way,
+                    var,
+                }
             }));
         }
         Ok(entries)

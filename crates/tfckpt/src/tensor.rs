@@ -227,6 +227,11 @@ impl<'a> Variable<'a> {
         Variable { payload, ..self }
     }
 
+    /// The same variable, whose bytes are elements of another dtype.
+    pub(crate) fn with_dtype(self, dtype: DType) -> Self {
+        Variable { dtype, ..self }
+    }
+
     /// This as one slice of a partitioned variable of the same name and of shape `whole`. Its own shape is that of the
     /// slice. Readers join the slices; TensorFlow does so for all numeric dtypes but float16, uint16, uint32, uint64
     /// and the float8s, of which it reads single slices only.

@@ -70,7 +70,7 @@ impl Shared {
         scheduler: &ModuleLrScheduler,
     ) -> Result<Content> {
         let schema = Schema::of(model);
-        let variables = module::variables(model, &schema, &self.names)?;
+        let variables = module::variables(model, &schema, &self.names())?;
         self.traits_of(optimizer, &schema)?;
         let (optimizer, parameters) = (optimizer.clone(), schema.clone());
         let state = self.state();

@@ -11,13 +11,16 @@ mod saving;
 mod steps;
 mod writer;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tfckpt::Saver;
-use tfckpt::map::NameMap;
+use tfckpt::map::{LoadReport, NameMap};
 use tfckpt::training::{Hooks, Listeners};
+use tfckpt::{DType, Saver};
 
+use crate::module;
 use crate::optimizer::{AllTraits, Naming};
 pub(crate) use content::Content;
 pub use event::Event;
@@ -59,7 +62,9 @@ pub struct TfCheckpoints {
 
 /// The options, and the state that the hooks of a run share.
 pub(crate) struct Shared {
-    pub(crate) names: NameMap,
+    names: NameMap,
+    /// The dtypes that parameters were restored from and that Burn lacks.
+    stored: Mutex<BTreeMap<String, DType>>,
     pub(crate) optimizer: Naming,
     /// What is known of the optimizers, once it was found out.
     traits: Mutex<Option<Arc<AllTraits>>>,
@@ -111,6 +116,7 @@ impl TfCheckpoints {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let shared = Shared {
             names: NameMap::keras(),
+            stored: Mutex::default(),
             optimizer: Naming::default(),
             traits: Mutex::default(),
             valid_metrics: Vec::new(),
@@ -139,6 +145,24 @@ impl Shared {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         lock(&self.writer)
+    }
+
+    /// Names, and the dtypes that parameters are saved in.
+    pub(crate) fn names(&self) -> Cow<'_, NameMap> {
+        let stored = lock(&self.stored);
+        match stored.is_empty() {
+            true => Cow::Borrowed(&self.names),
+            false => {
+                let stored = stored.iter().map(|(path, dtype)| (path.as_str(), *dtype));
+                Cow::Owned(module::with_stored(&self.names, stored))
+            }
+        }
+    }
+
+    /// Takes down the dtypes that parameters were restored from.
+    fn remember(&self, report: &LoadReport) {
+        let lacking = module::lacking(report).map(|(path, dtype)| (path.to_owned(), dtype));
+        lock(&self.stored).extend(lacking);
     }
 
     fn tell(&self, event: &Event<'_>) {

@@ -127,6 +127,7 @@ mod tests {
         let (layout, dims) = (Layout::Permuted(&[1, 0]), vec![EDGE, EDGE]);
         Ok(Found {
             info: checkpoint.variable(name)?,
+            names: vec![name.to_owned()],
             kind: Layer::Dense,
             layout,
             transform: layout.to_model(&dims).ok_or("two axes")?,

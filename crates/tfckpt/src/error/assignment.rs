@@ -73,7 +73,7 @@ pub enum AssignmentFault {
     },
 
     /// A tensor has another shape or dtype than its variable.
-    #[error("variable `{}` needs {}, but tensor `{}` is {}", .0.path, .0.expected, .0.name, .0.found)]
+    #[error("variable `{}` needs {}, but tensor `{}` is {}{}", .0.path, .0.expected, .0.name, .0.found, Hint(&.0.hint))]
     Mismatched(Mismatched),
 
     /// A regular expression does not compile.
@@ -99,6 +99,18 @@ pub enum AssignmentFault {
         /// The group.
         group: String,
     },
+}
+
+/// Prints `; a hint` where there is one.
+struct Hint<'a>(&'a Option<String>);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The faults, a line each.

@@ -91,6 +91,24 @@ pub enum Error {
         requested: DType,
     },
 
+    /// A value has no place in the dtype that it is to be converted to. Nothing was changed.
+    #[error(
+        "variable `{name}`: element {index}, in row-major order, is {value}, which {to} does not have; {from} does: \
+         use that, or change the value"
+    )]
+    ValueMisfit {
+        /// The variable.
+        name: String,
+        /// The number of the element, in row-major order.
+        index: usize,
+        /// Its value.
+        value: String,
+        /// Its dtype.
+        from: DType,
+        /// The dtype that does not have it.
+        to: DType,
+    },
+
     /// A buffer, or the bytes of a variable to write, do not have the length that dtype and shape require.
     #[error("variable `{name}`: {got} bytes given, {expected} needed for {dtype} {shape}")]
     WrongLength {
@@ -414,6 +432,7 @@ impl Error {
             Error::AmbiguousName { .. }
             | Error::DtypeMismatch { .. }
             | Error::WrongLength { .. }
+            | Error::ValueMisfit { .. }
             | Error::DuplicateName { .. }
             | Error::NoPlace { .. }
             | Error::InvalidArgument { .. }

@@ -29,6 +29,13 @@ pub enum Layout {
         /// As in [`Layout::Permuted`].
         permutation: &'static [usize],
     },
+    /// As [`Layout::Permuted`], with axes of 1 in front: the window of a convolution that is a dense layer in the model.
+    Windowed {
+        /// How many axes of 1.
+        ones: usize,
+        /// As in [`Layout::Permuted`].
+        permutation: &'static [usize],
+    },
     /// Permuted, and then one axis of the variable is seen as two: `[heads * size]` as `[heads, size]`.
     Split {
         /// The axis, after the permutation.
@@ -61,7 +68,7 @@ impl Layout {
             *dim = size;
             dims.insert(axis, parts);
         }
-        if let Layout::Unsqueezed { ones } = self {
+        if let Layout::Unsqueezed { ones } | Layout::Windowed { ones, .. } = self {
             dims.splice(..0, std::iter::repeat_n(1, ones));
         }
         Some(dims.into())
@@ -107,6 +114,11 @@ impl Layout {
                 *size = size.checked_mul(parts)?;
                 unpermuted(&joined, permutation)
             }
+            Layout::Windowed { ones, permutation } => {
+                let (window, rest) = stored.split_at_checked(ones)?;
+                let is_window = window.iter().all(|&dim| dim == 1);
+                is_window.then(|| unpermuted(rest, permutation))?
+            }
         }
     }
 
@@ -143,7 +155,7 @@ impl Layout {
         match self {
             Layout::Same | Layout::Squeezed | Layout::Unsqueezed { .. } => Some((model.to_vec(), &[])),
             Layout::Permuted(permutation) => (permutation.len() == model.len()).then(|| (model.to_vec(), permutation)),
-            Layout::Split { permutation, .. } => {
+            Layout::Split { permutation, .. } | Layout::Windowed { permutation, .. } => {
                 let stays = permutation.iter().copied().eq(0..model.len());
                 let moved = if stays { &[][..] } else { permutation };
                 (permutation.len() == model.len()).then(|| (model.to_vec(), moved))
@@ -179,12 +191,13 @@ mod tests {
 
     #[test]
     fn every_layout_comes_back_as_it_was() {
+        let windowed = |ones, permutation| Layout::Windowed { ones, permutation };
         let split = |axis, parts, permutation| Layout::Split {
             axis,
             parts,
             permutation,
         };
-        let cases: [(Layout, &[usize], &[usize]); 12] = [
+        let cases: [(Layout, &[usize], &[usize]); 14] = [
             (Layout::Unsqueezed { ones: 2 }, &[5], &[1, 1, 5]),
             (split(1, 3, &[1, 0]), &[12, 5], &[5, 3, 4]),
             (split(1, 3, &[0, 1]), &[5, 12], &[5, 3, 4]),
@@ -193,6 +206,8 @@ mod tests {
             (Layout::Same, &[3, 4], &[3, 4]),
             (Layout::Squeezed, &[5], &[5]),
             (Layout::Permuted(&[1, 0]), &[3, 5], &[5, 3]),
+            (windowed(1, &[0, 1]), &[3, 5], &[1, 3, 5]),
+            (windowed(2, &[1, 0]), &[3, 5], &[1, 1, 5, 3]),
             (Layout::Permuted(&[2, 1, 0]), &[4, 3, 2], &[2, 3, 4]),
             (Layout::Permuted(&[2, 3, 1, 0]), &[8, 3, 5, 4], &[5, 4, 3, 8]),
             (Layout::Permuted(&[2, 3, 4, 1, 0]), &[2, 3, 4, 5, 6], &[4, 5, 6, 3, 2]),

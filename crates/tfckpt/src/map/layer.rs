@@ -8,6 +8,8 @@ use crate::layout::Layout;
 /// |---|---|---|
 /// | `Dense` | weight `[in, out]` or `[out, in]` | `kernel [in, out]` |
 /// | `OutputWeights` | weight `[in, out]` or `[out, in]` | `output_weights [out, in]`, `output_bias`: the heads of Google's BERT, and tied weights |
+/// | `PointwiseConv1d` | weight `[in, out]` or `[out, in]` | `kernel [1, in, out]`: a convolution with a window of 1 that is a dense layer in the model |
+/// | `PointwiseConv2d` | weight `[in, out]` or `[out, in]` | `kernel [1, 1, in, out]` |
 /// | `Conv1d` | weight `[out, in, k]` | `kernel [k, in, out]` |
 /// | `Conv2d` | weight `[out, in, h, w]` | `kernel [h, w, in, out]` |
 /// | `Conv3d` | weight `[out, in, d, h, w]` | `kernel [d, h, w, in, out]` |
@@ -37,6 +39,8 @@ use crate::layout::Layout;
 pub enum Layer {
     Dense,
     OutputWeights,
+    PointwiseConv1d,
+    PointwiseConv2d,
     Conv1d,
     Conv2d,
     Conv3d,
@@ -347,6 +351,10 @@ impl Layer {
         match self {
             Dense if turned => Layout::Permuted(&[1, 0]),
             OutputWeights if !turned => Layout::Permuted(&[1, 0]),
+            PointwiseConv1d | PointwiseConv2d => Layout::Windowed {
+                ones: if self == PointwiseConv1d { 1 } else { 2 },
+                permutation: if turned { &[1, 0] } else { &[0, 1] },
+            },
             Heads { heads, into } => Layout::Split {
                 axis: usize::from(into),
                 parts: heads,

@@ -13,7 +13,11 @@
 //! `WarmStart` says which, and makes such a plan out of all [`ModelVariable`]s.
 
 mod assign;
+mod convert;
+mod hint;
 mod layer;
+mod leftovers;
+mod models;
 mod names;
 mod plan;
 mod recipe;
@@ -22,10 +26,12 @@ mod report;
 #[cfg(feature = "regex")]
 pub use assign::WarmStart;
 pub use assign::{Assign, AssignmentMap, ModelVariable, Purpose};
+pub use convert::{Conversion, Fidelity};
 pub use layer::{DenseOrder, ForgetBias, GruCell, Layer, LstmCell, RnnCell, Role, SeparablePart};
+pub use leftovers::Leftovers;
 pub use names::{Averages, Casts, Indices, NameMap, Rule};
 pub use plan::{Filling, Plan, Step, Target};
-pub use report::{LoadReport, Loaded, Mismatched, Missing};
+pub use report::{LoadReport, Loaded, Mismatched, Missing, ModuleReport};
 
 pub use crate::layout::{Layout, Recipe, RecipeFault, Source, Transform};
 pub use recipe::{Compound, Gate, Ingredient, Made, Member, RecurrentParameter, RecurrentPart, Refusal};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::convert::{Conversion, Fidelity};
+use super::hint::hint;
 use super::recipe::{Cooked, Kitchen, Part, Refused};
 use super::report::{LoadReport, Loaded, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
@@ -22,7 +24,8 @@ pub struct Target {
     pub path: String,
     /// Names to look for in the checkpoint; the first one that is there counts.
     pub names: Vec<String>,
-    /// The dtypes that it takes, the preferred one first.
+    /// The dtype of its elements in the model, and then those of variables that fill it all the same: they are converted
+    /// as a [`Conversion`] does it. [`NameMap::accepts`](super::NameMap::accepts) says which.
     pub dtypes: Vec<DType>,
     /// Its shape in the model.
     pub shape: Vec<usize>,
@@ -48,6 +51,7 @@ pub struct Step {
     target: usize,
     info: VariableInfo,
     transform: Transform,
+    conversion: Option<Conversion>,
 }
 
 impl Plan {
@@ -94,7 +98,7 @@ impl Plan {
     /// The targets that are filled, by their numbers, and the dtypes of what fills them: those of the steps and those
     /// that recipes make, in the order in which [`carry_out`](Self::carry_out) gives results.
     pub fn filled(&self) -> impl Iterator<Item = (usize, DType)> {
-        let steps = self.steps.iter().map(|step| (step.target, step.info.dtype()));
+        let steps = self.steps.iter().map(|step| (step.target, step.dtype()));
         let parts = self.cooked.iter().flat_map(|cooked| &cooked.parts);
         steps.chain(parts.map(|part| (part.target, part.dtype)))
     }
@@ -132,7 +136,34 @@ impl Plan {
     /// As [`Bundle::verify`].
     pub fn verify(&self, checkpoint: &Bundle) -> Result<()> {
         let infos = self.variables();
-        checkpoint.watch(Work::Verify, &infos, || checkpoint.verify_all(&infos))
+        checkpoint.watch(Work::Verify, &infos, || checkpoint.verify_all(&infos))?;
+        self.check_values(checkpoint)
+    }
+
+    /// Looks whether the values that are to be converted fit, so that carrying the plan out cannot fail half-way for one
+    /// that does not. Reads the variables that this can happen with, and keeps nothing.
+    ///
+    /// # Errors
+    /// [`Error::ValueMisfit`]; as [`Bundle::read_into`].
+    pub fn check_values(&self, checkpoint: &Bundle) -> Result<()> {
+        // Integers are checked even where floats would be rounded.
+        let is_checked =
+            |conversion: Option<Conversion>| conversion.is_some_and(|way| way.fidelity() == Fidelity::Checked);
+        let steps: Vec<&Step> = self.steps.iter().filter(|step| is_checked(step.conversion)).collect();
+        let infos: Vec<&VariableInfo> = steps.iter().map(|step| step.variable()).collect();
+        let check = |number: usize, reading: &Reading<'_>| match steps.get(number) {
+            Some(step) => Filling(Origin::Variable { step, reading }).read::<u8>().map(drop),
+            None => Ok(()),
+        };
+        checkpoint.read_each(&infos, check)?;
+        for cooked in &self.cooked {
+            let parts: Vec<&Part> = cooked.parts.iter().filter(|part| is_checked(part.conversion)).collect();
+            if !parts.is_empty() {
+                let variables = cooked.read(checkpoint, checkpoint.threads().max(1))?;
+                parts.iter().try_for_each(|part| part.cook(&variables).map(drop))?;
+            }
+        }
+        Ok(())
     }
 
     /// Carries the plan out on all cores: `work` is called once for each target, by several threads at once, and decides
@@ -185,16 +216,20 @@ impl<'c> Draft<'c> {
     pub(super) fn fill(&mut self, checkpoint: &'c Bundle, index: usize, target: &Target, info: &'c VariableInfo) {
         self.used.insert(info.key());
         match fit(info, target) {
-            Ok(transform) => {
+            Ok((transform, conversion)) => {
                 self.report.loaded.push(Loaded {
                     path: target.path.clone(),
                     name: checkpoint.display_name(info),
                     transposed: !transform.is_identity(),
+                    cast: conversion,
+                    instead_of: first_choice(checkpoint, target, info),
+                    variables: 1,
                 });
                 self.steps.push(Step {
                     target: index,
                     info: info.clone(),
                     transform,
+                    conversion,
                 });
             }
             Err(mismatched) => self.report.mismatched.push(mismatched),
@@ -206,16 +241,19 @@ impl<'c> Draft<'c> {
         match self.kitchen.order(checkpoint, index, target) {
             Ok(uses) => {
                 self.used.extend(uses.variables.iter().map(|info| info.key()));
-                let mut names: Vec<String> = uses
-                    .variables
-                    .iter()
-                    .map(|info| checkpoint.display_name(info))
-                    .collect();
-                names.dedup();
+                let mut names: Vec<String> = Vec::new();
+                for name in uses.variables.iter().map(|info| checkpoint.display_name(info)) {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
                 self.report.loaded.push(Loaded {
                     path: target.path.clone(),
                     name: names.join(" + "),
                     transposed: uses.moves,
+                    cast: uses.conversion,
+                    variables: uses.variables.len(),
+                    ..Loaded::default()
                 });
             }
             Err(Refused::Missing(missing)) => self.report.missing.push(missing),
@@ -259,12 +297,28 @@ impl Step {
         &self.info
     }
 
+    /// The dtype of what it fills.
+    pub fn dtype(&self) -> DType {
+        self.conversion.map_or(self.info.dtype(), |conversion| conversion.to())
+    }
+
+    /// How its dtype becomes that of the model; `None` if it is that.
+    pub fn conversion(&self) -> Option<Conversion> {
+        self.conversion
+    }
+
+    /// The same, if it changes any byte.
+    fn work(&self) -> Option<Conversion> {
+        self.conversion
+            .filter(|conversion| conversion.fidelity() != Fidelity::Same)
+    }
+
     /// Carries out this step alone, as [`Filling::read`], on all cores.
     ///
     /// # Errors
     /// As [`Filling::read`].
     pub fn read<T: Element>(&self, checkpoint: &Bundle) -> Result<Vec<T>> {
-        let read = |_, reading: &Reading<'_>| reading.read_laid_out(&self.transform);
+        let read = |_, reading: &Reading<'_>| Filling(Origin::Variable { step: self, reading }).read();
         let values = checkpoint.read_each(&[&self.info], read)?;
         Ok(values.into_iter().next().unwrap_or_default())
     }
@@ -298,10 +352,10 @@ impl Filling<'_> {
         }
     }
 
-    /// The dtype of what fills it.
+    /// The dtype in which it is filled: that of the variable, or the one that it is converted to.
     pub fn dtype(&self) -> DType {
         match self.0 {
-            Origin::Variable { step, .. } => step.info.dtype(),
+            Origin::Variable { step, .. } => step.dtype(),
             Origin::Recipe { part, .. } => part.dtype,
         }
     }
@@ -312,21 +366,30 @@ impl Filling<'_> {
     /// As [`Bundle::checked_size`].
     pub fn size(&self) -> Result<usize> {
         match self.0 {
-            Origin::Variable { reading, .. } => reading.size(),
-            Origin::Recipe { part, .. } => Ok(part.len()),
+            Origin::Variable { step, reading } => match step.work() {
+                Some(conversion) => conversion.size(reading.size()?),
+                None => reading.size(),
+            },
+            Origin::Recipe { part, .. } => part.len(),
         }
     }
 
-    /// The bytes of the parameter, little-endian and in the layout of the model, in a new vector; `T` only says how they
-    /// are aligned.
+    /// The bytes of the parameter, little-endian and in the layout and dtype of the model, in a new vector; `T` only says
+    /// how they are aligned.
     ///
     /// # Errors
-    /// As [`Reading::read`].
+    /// As [`Reading::read`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
     pub fn read<T: Element>(&self) -> Result<Vec<T>> {
         match self.0 {
-            Origin::Variable { step, reading } => reading.read_laid_out(&step.transform),
+            Origin::Variable { step, reading } => match step.work() {
+                Some(conversion) => {
+                    let source: Vec<u8> = reading.read_laid_out(&step.transform)?;
+                    conversion.converted(&step.info.name(), false, &source)
+                }
+                None => reading.read_laid_out(&step.transform),
+            },
             Origin::Recipe { part, variables } => {
-                let bytes = part.cook(variables);
+                let bytes = part.cook(variables)?;
                 let whole = bytes.len() % size_of::<T>() == 0;
                 let misfit = || Error::invalid(format!("{} does not fit into {}", part.dtype, T::DTYPE));
                 whole.then(|| bytemuck::pod_collect_to_vec(&bytes)).ok_or_else(misfit)
@@ -334,17 +397,23 @@ impl Filling<'_> {
         }
     }
 
-    /// Reads the parameter into `destination`, little-endian and in the layout of the model: one copy from the file, with
-    /// a transpose a band at a time.
+    /// Reads the parameter into `destination`, little-endian and in the layout and dtype of the model: one copy from the
+    /// file, with a transpose a band at a time. To be converted, it is read into memory of its own first.
     ///
     /// # Errors
-    /// As [`Bundle::read_into`].
+    /// As [`Bundle::read_into`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
     pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
         match self.0 {
-            Origin::Variable { step, reading } if step.transform.is_identity() => reading.read_into(destination),
-            Origin::Variable { step, reading } => reading.read_laid_out_into(&step.transform, destination),
+            Origin::Variable { step, reading } => match step.work() {
+                Some(conversion) => {
+                    let source: Vec<u8> = reading.read_laid_out(&step.transform)?;
+                    conversion.convert(&step.info.name(), false, &source, destination)
+                }
+                None if step.transform.is_identity() => reading.read_into(destination),
+                None => reading.read_laid_out_into(&step.transform, destination),
+            },
             Origin::Recipe { part, variables } => {
-                let bytes = part.cook(variables);
+                let bytes = part.cook(variables)?;
                 if bytes.len() != destination.len() {
                     return Err(Error::invalid(format!(
                         "{} bytes given for a parameter of {}",
@@ -357,6 +426,17 @@ impl Filling<'_> {
             }
         }
     }
+}
+
+/// The name that was looked for first, if this is the variable of another one.
+fn first_choice(checkpoint: &Bundle, target: &Target, info: &VariableInfo) -> Option<String> {
+    let first = target.names.first()?;
+    let is_it = |name: &String| {
+        let found = checkpoint.lookup(name.as_bytes()).ok().flatten();
+        found.is_some_and(|found| found.key() == info.key())
+    };
+    let is_other = !is_it(first) && target.names.iter().skip(1).any(is_it);
+    is_other.then(|| first.clone())
 }
 
 /// The variable, or those that an ambiguous name may mean.
@@ -372,26 +452,34 @@ pub(super) fn find<'a>(checkpoint: &'a Bundle, names: &[String]) -> Result<&'a V
     Err(ambiguous)
 }
 
-/// The transform, if the variable has the dtype and shape that the target needs.
-fn fit(info: &VariableInfo, target: &Target) -> Result<Transform, Mismatched> {
-    let fits = target.dtypes.contains(&info.dtype()) && target.layout.accepts(info.shape(), &target.shape);
-    fits.then(|| target.layout.to_model(&target.shape))
-        .flatten()
-        .ok_or_else(|| {
+/// The transform and the conversion, if the variable has a dtype and shape that the target takes.
+fn fit(info: &VariableInfo, target: &Target) -> Result<(Transform, Option<Conversion>), Mismatched> {
+    let transform = target.layout.accepts(info.shape(), &target.shape);
+    let transform = transform.then(|| target.layout.to_model(&target.shape)).flatten();
+    match (transform, conversion(info.dtype(), &target.dtypes)) {
+        (Some(transform), Some(conversion)) => Ok((transform, Some(conversion).filter(|way| way.from() != way.to()))),
+        (transform, conversion) => {
             let dtype = target.dtypes.first().map_or("no dtype", |dtype| dtype.name());
+            let model = Shape::from(target.shape.clone());
             let expected = match target.layout.stored_shape(&target.shape) {
-                Some(shape) if shape.dims() == target.shape => format!("{dtype} {shape}"),
-                Some(shape) => format!("{dtype} {shape} (in the model {})", Shape::from(target.shape.clone())),
-                None => format!(
-                    "{dtype} in a layout that {} cannot have",
-                    Shape::from(target.shape.clone())
-                ),
+                Some(shape) if shape == model => format!("{dtype} {shape}"),
+                Some(shape) => format!("{dtype} {shape} (in the model {model})"),
+                None => format!("{dtype} in a layout that {model} cannot have"),
             };
-            Mismatched {
+            Err(Mismatched {
                 path: target.path.clone(),
                 name: info.name().into_owned(),
                 expected,
                 found: format!("{} {}", info.dtype(), info.shape()),
-            }
-        })
+                hint: hint(target, info, transform.is_some(), conversion.is_some()),
+            })
+        }
+    }
+}
+
+/// The way from the dtype of a variable to the first of these, if it is one of them.
+fn conversion(stored: DType, dtypes: &[DType]) -> Option<Conversion> {
+    let wanted = dtypes.first()?;
+    let conversion = Conversion::new(stored, *wanted)?;
+    dtypes.contains(&stored).then_some(conversion)
 }

@@ -7,7 +7,9 @@ mod candle_run;
 mod codec;
 mod digits;
 mod layers;
+mod models;
 mod objects;
+mod optimizers;
 mod savers;
 
 use anyhow::{Result, bail};
@@ -28,6 +30,8 @@ fn main() -> Result<()> {
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
+        ["bert", prefix, inputs, directory] => models::bert(prefix, inputs, directory),
+        ["optimizer", case, from, directory, until] => optimizers::go_on(case, from, directory, until.parse()?),
         ["saver", directory] => savers::saver(directory),
         ["layers", framework, directory] => layers::layers(framework, directory),
         ["manager", directory] => savers::manager(directory),
@@ -41,9 +45,9 @@ fn main() -> Result<()> {
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | (saver|manager) DIRECTORY | \
-             layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module) | \
-             burn-optimizer DIRECTORY CASE LAYER..."
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | \
+             optimizer CASE FROM DIRECTORY UNTIL | burn-optimizer DIRECTORY CASE LAYER... | bert PREFIX INPUTS DIRECTORY | \
+             (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }

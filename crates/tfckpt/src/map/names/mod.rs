@@ -6,6 +6,7 @@ mod style;
 
 use std::collections::BTreeMap;
 
+use super::convert::{Conversion, Fidelity};
 use super::layer::{DenseOrder, Layer};
 use crate::dtype::DType;
 use crate::layout::Layout;
@@ -89,6 +90,36 @@ pub enum Casts {
     Exact,
     /// Those that round, too: float32 to bfloat16. The report flags them. Integers that do not fit are an error.
     Lossy,
+}
+
+impl Casts {
+    /// The dtypes of variables that may fill a parameter whose elements are of dtype `own`, which comes first: those that
+    /// the framework `lacks` and that `own` holds exactly, and those that are to be cast. An unsigned
+    /// 64-bit integer may fill a signed one; a value that does not fit is an error before anything is changed.
+    pub fn accepts(self, own: DType, lacks: &[DType]) -> Vec<DType> {
+        let accepted = |stored: &DType| {
+            let fidelity = match Conversion::new(*stored, own) {
+                Some(conversion) => conversion.fidelity(),
+                None => return false,
+            };
+            let is_held = match (fidelity, stored) {
+                (Fidelity::Same, _) => true,
+                (Fidelity::Exact, DType::Bool) => false,
+                // What is a number of one sort there is not one of another here.
+                (Fidelity::Exact, _) => Conversion::new(own, *stored).is_some(),
+                (Fidelity::Checked, DType::Uint64) => own == DType::Int64,
+                _ => false,
+            };
+            let is_cast = match self {
+                Casts::Never => false,
+                Casts::Exact => fidelity <= Fidelity::Exact,
+                Casts::Lossy => true,
+            };
+            (is_held && lacks.contains(stored)) || is_cast
+        };
+        let others = DType::all().filter(|stored| *stored != own).filter(accepted);
+        std::iter::once(own).chain(others).collect()
+    }
 }
 
 /// What `tf.train.ExponentialMovingAverage` appends to names, unless it was given a name of its own.
@@ -503,6 +534,11 @@ impl NameMap {
         self.casts
     }
 
+    /// The dtypes of variables that may fill a parameter: [`Casts::accepts`].
+    pub fn accepts(&self, own: DType, lacks: &[DType]) -> Vec<DType> {
+        self.casts.accepts(own, lacks)
+    }
+
     /// The parameter at `path` is saved in this dtype, exactly: a value that it does not have is an error. Parameters that
     /// were restored from dtypes that the framework lacks are saved as they were without that.
     #[must_use]
@@ -697,6 +733,29 @@ mod tests {
         assert_eq!(layout("table.weight"), Layout::Same);
         assert_eq!(names.parameter_layer("table.weight", Layer::Dense), Layer::Embedding);
         assert_eq!(layout("fc.weight"), Layout::Permuted(&[1, 0]));
+    }
+
+    #[test]
+    fn a_parameter_takes_what_its_framework_lacks_and_what_is_cast() {
+        use DType::*;
+        let lacks = [Int8, Uint16, Uint64, Bool, Float8E5m2];
+        let accepts = |casts, own| NameMap::keras().cast(casts).accepts(own, &lacks);
+        assert_eq!(accepts(Casts::Never, Float32), [Float32, Float8E5m2]);
+        assert_eq!(accepts(Casts::Never, Int16), [Int16, Int8]);
+        assert_eq!(accepts(Casts::Never, Int64), [Int64, Int8, Uint16, Uint64]);
+        assert_eq!(accepts(Casts::Never, Uint32), [Uint32, Uint16]);
+        assert_eq!(accepts(Casts::Never, Uint8), [Uint8, Bool]);
+        let exact = accepts(Casts::Exact, Float32);
+        assert!(
+            exact.contains(&Float16) && exact.contains(&Int8) && !exact.contains(&Float64),
+            "{exact:?}"
+        );
+        let lossy = accepts(Casts::Lossy, Float32);
+        assert!(
+            lossy.contains(&Float64) && lossy.contains(&Int64) && !lossy.contains(&Complex64),
+            "{lossy:?}"
+        );
+        assert!(!accepts(Casts::Lossy, Int32).contains(&Float32));
     }
 
     #[test]

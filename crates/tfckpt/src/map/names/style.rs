@@ -53,9 +53,8 @@ impl Style {
             (Style::Keras2, Role::Weight) if depthwise => vec!["depthwise_kernel", "kernel"],
             (Style::Slim, Role::Weight) if depthwise => vec!["depthwise_weights"],
             (Style::Slim, Role::Weight) => match layer {
-                Dense | Conv1d | Conv2d | Conv3d | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d => {
-                    vec!["weights"]
-                }
+                Dense | PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d | ConvTranspose1d
+                | ConvTranspose2d | ConvTranspose3d => vec!["weights"],
                 Embedding => vec!["embeddings"],
                 SeparablePart { .. } => match layer.keras_names(role) {
                     ["depthwise_kernel"] => vec!["depthwise_weights"],
@@ -86,8 +85,8 @@ impl Style {
         use Layer::*;
         let keras = match layer {
             Dense => "dense",
-            Conv1d => "conv1d",
-            Conv2d => "conv2d",
+            Conv1d | PointwiseConv1d => "conv1d",
+            Conv2d | PointwiseConv2d => "conv2d",
             Conv3d => "conv3d",
             DepthwiseConv1d { .. } => "depthwise_conv1d",
             DepthwiseConv2d { .. } => "depthwise_conv2d",
@@ -113,7 +112,7 @@ impl Style {
         };
         match (self, layer) {
             (Style::Slim, Dense) => "fully_connected",
-            (Style::Slim, Conv1d | Conv2d | Conv3d) => "Conv",
+            (Style::Slim, PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d) => "Conv",
             (Style::Slim, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) => "Conv2d_transpose",
             (Style::Slim, DepthwiseConv1d { .. } | DepthwiseConv2d { .. }) => "SeparableConv2d",
             (Style::Slim, BatchNorm) => "BatchNorm",

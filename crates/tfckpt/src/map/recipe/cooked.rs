@@ -1,7 +1,9 @@
 //! Parameters that recipes fill: which variables they share, and reading each of these once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::super::convert::Conversion;
 use super::super::plan::Target;
 use super::super::report::{Mismatched, Missing};
 use crate::bundle::{Bundle, VariableInfo};
@@ -22,7 +24,12 @@ pub(in crate::map) struct Cooked {
 pub(in crate::map) struct Part {
     /// The number of the target.
     pub(in crate::map) target: usize,
+    /// That of the model.
     pub(in crate::map) dtype: DType,
+    /// How the dtype of the variables becomes that of the model; `None` if it is that.
+    pub(in crate::map) conversion: Option<Conversion>,
+    /// The path, for errors.
+    path: String,
     ready: Ready,
     /// Of each source of the recipe the number among the variables.
     sources: Vec<usize>,
@@ -48,6 +55,8 @@ pub(in crate::map) struct Uses<'c> {
     pub(in crate::map) variables: Vec<&'c VariableInfo>,
     /// Whether elements change places.
     pub(in crate::map) moves: bool,
+    /// How their dtype becomes that of the model; `None` if it is that.
+    pub(in crate::map) conversion: Option<Conversion>,
 }
 
 impl Cooked {
@@ -60,15 +69,27 @@ impl Cooked {
 
 impl Part {
     /// Bytes of the parameter.
-    pub(in crate::map) fn len(&self) -> usize {
-        self.ready.len(self.dtype)
+    pub(in crate::map) fn len(&self) -> Result<usize> {
+        match self.conversion {
+            Some(conversion) => conversion.size(self.ready.len(conversion.from())),
+            None => Ok(self.ready.len(self.dtype)),
+        }
     }
 
-    /// The parameter, made of the bytes of the variables.
-    pub(in crate::map) fn cook<'b>(&self, variables: &'b [Vec<u8>]) -> std::borrow::Cow<'b, [u8]> {
+    /// The parameter, made of the bytes of the variables, and then converted.
+    ///
+    /// # Errors
+    /// [`Error::ValueMisfit`](crate::Error::ValueMisfit) if a value has no place in the dtype of the model.
+    pub(in crate::map) fn cook<'b>(&self, variables: &'b [Vec<u8>]) -> Result<Cow<'b, [u8]>> {
         let bytes = |&number: &usize| variables.get(number).map_or(&[][..], Vec::as_slice);
         let sources: Vec<&'b [u8]> = self.sources.iter().map(bytes).collect();
-        self.ready.bytes(self.dtype, &sources)
+        match self.conversion {
+            None => Ok(self.ready.bytes(self.dtype, &sources)),
+            Some(conversion) => {
+                let bytes = self.ready.bytes(conversion.from(), &sources);
+                conversion.converted(&self.path, false, &bytes).map(Cow::Owned)
+            }
+        }
     }
 }
 
@@ -85,13 +106,18 @@ impl<'c> Kitchen<'c> {
             match self.check(checkpoint, target, recipe) {
                 Ok((dtype, ready, sources)) => {
                     let variables = sources.iter().filter_map(|&number| self.sources.get(number).copied());
+                    let wanted = target.dtypes.first().copied().unwrap_or(dtype);
+                    let conversion = Conversion::new(dtype, wanted).filter(|way| way.from() != way.to());
                     let uses = Uses {
                         variables: variables.collect(),
                         moves: recipe.moves(),
+                        conversion,
                     };
                     self.parts.push(Part {
                         target: index,
-                        dtype,
+                        dtype: conversion.map_or(dtype, |conversion| conversion.to()),
+                        conversion,
+                        path: target.path.clone(),
                         ready,
                         sources,
                     });
@@ -139,6 +165,7 @@ impl<'c> Kitchen<'c> {
                 name,
                 expected,
                 found,
+                hint: None,
             })
         };
         let names = || {

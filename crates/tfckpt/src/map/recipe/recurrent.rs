@@ -395,6 +395,14 @@ impl Layers<'_> {
         };
         let is_bias = matches!(part, Bias | RecurrentBias);
         let all = Recipe::concat(usize::from(!is_bias), parameter.gates.iter().map(gate));
+        if all.sources().next().is_none() {
+            // A constant counts only where the other bias is, which it is added to.
+            let biases = self.cell.variables.iter().filter(|stored| stored.parts == [Bias]);
+            let there = biases.map(&source).next();
+            return there
+                .into_iter()
+                .fold(all, |all, bias| all.clone().if_equal(bias.clone(), bias, all));
+        }
         match parameter.order {
             DenseOrder::OutIn if !is_bias => all.permute([1, 0]),
             _ => all,
