@@ -453,7 +453,7 @@ fn a_missing_slot_is_named() {
 
 #[test]
 fn the_state_of_another_optimizer_is_refused_by_name() {
-    let cases: [(Make, Make, &str, &str); 9] = [
+    let cases: [(Make, Make, &str, &str); 8] = [
         (
             || AdamConfig::new().init(),
             || momentum(0.0, false),
@@ -477,12 +477,6 @@ fn the_state_of_another_optimizer_is_refused_by_name() {
             || RmsPropConfig::new().init(),
             "conv/kernel/RMSProp",
             "optim::RmsProp",
-        ),
-        (
-            || optim::RmsProp::v1().with_momentum(0.9).init(),
-            || RmsPropConfig::new().with_momentum(0.0).init(),
-            "conv/kernel/RMSProp_1",
-            "no momentum",
         ),
         (
             || AdamConfig::new().with_amsgrad(true).init(),

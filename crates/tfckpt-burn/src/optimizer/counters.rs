@@ -6,9 +6,9 @@ use burn::store::burn_pack::Scalar;
 use tfckpt::optimizers::{Convention, Counter, OptimizerNames};
 use tfckpt::{Checkpoint, GLOBAL_STEP, Variable};
 
-use super::families::Part;
-use super::own_name;
-use super::traits::Traits;
+use super::families::{Family, Part};
+use super::traits::{AllTraits, Traits};
+use super::{Naming, own_name};
 use crate::error::{Error, Result};
 use crate::scalars;
 
@@ -180,22 +180,10 @@ fn momentum_product(beta: f32, steps: u64) -> f32 {
 /// How many steps an optimizer has made: its own count, or else what the powers of TensorFlow 1 say, which fine-tuning
 /// begins anew while `global_step` may go on, or else `global_step`.
 fn steps(checkpoint: &Checkpoint, names: &OptimizerNames, betas: Option<(f32, f32)>, path: &str) -> Result<u64> {
-    let count = |name: &str| -> Result<Option<u64>> {
-        if !checkpoint.contains(name) {
-            return Ok(None);
-        }
-        Ok(match scalars::read(checkpoint, checkpoint.variable(name)?)? {
-            Some(Scalar::UInt(steps)) => Some(steps),
-            Some(Scalar::Int(steps)) => u64::try_from(steps).ok(),
-            _ => None,
-        })
-    };
-    for name in names.counter(Counter::Iterations) {
-        if let Some(steps) = count(&name)? {
-            return Ok(steps);
-        }
+    if let Some(steps) = own_count(checkpoint, names)? {
+        return Ok(steps);
     }
-    let of_run = count(GLOBAL_STEP)?;
+    let of_run = checkpoint.global_step()?.and_then(|step| u64::try_from(step).ok());
     match (by_power(checkpoint, names, betas)?, of_run) {
         (Some(own), Some(of_run)) if own.abs_diff(of_run) > 1 + of_run / 1000 => Ok(own),
         (Some(own), None) => Ok(own),
@@ -210,6 +198,41 @@ fn steps(checkpoint: &Checkpoint, names: &OptimizerNames, betas: Option<(f32, f3
             })
         }
     }
+}
+
+/// How many steps an optimizer says that it has made.
+fn own_count(checkpoint: &Checkpoint, names: &OptimizerNames) -> Result<Option<u64>> {
+    for name in names.counter(Counter::Iterations) {
+        if checkpoint.contains(&name) {
+            match scalars::read(checkpoint, checkpoint.variable(&name)?)? {
+                Some(Scalar::UInt(steps)) => return Ok(Some(steps)),
+                Some(Scalar::Int(steps)) => return Ok(u64::try_from(steps).ok()),
+                _ => {}
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The step of a checkpoint without a `global_step`, as Keras saves it: how many an optimizer of the model has made.
+pub(crate) fn step(checkpoint: &Checkpoint, naming: &Naming, traits: &AllTraits) -> Result<Option<i64>> {
+    let mut families: Vec<&Family> = Vec::new();
+    for traits in traits.values() {
+        if !families.iter().any(|family| std::ptr::eq(*family, traits.family)) {
+            families.push(traits.family);
+        }
+    }
+    for (family, convention) in families
+        .into_iter()
+        .flat_map(|family| naming.conventions().map(move |convention| (family, convention)))
+    {
+        for names in family.names(naming, convention, &[]) {
+            if let Some(steps) = own_count(checkpoint, &names)? {
+                return Ok(i64::try_from(steps).ok());
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The number of steps that the second power tells, unless it has become too small.

@@ -45,6 +45,15 @@ struct Finder<'a> {
     wanted: Wanted,
 }
 
+/// What there is of TensorFlow's slots for a variable.
+enum Found {
+    /// Some or all of them.
+    Slots(OptimizerNames),
+    /// A slot of such an optimizer where its state means something else, and what.
+    Different(String, &'static str),
+    Nothing,
+}
+
 impl Finder<'_> {
     fn find(&mut self, parameter: &Parameter, traits: Option<&Traits>) -> Result<()> {
         let variable = parameter.name(self.names);
@@ -64,50 +73,55 @@ impl Finder<'_> {
                 _ => None,
             })
             .collect();
-        let kinds: Vec<Slot> = slots.iter().map(|(_, slot)| *slot).collect();
-        let checkpoint = self.checkpoint;
-        let is_there = |name: &str| checkpoint.contains(name);
+        match self.names_of(&variable, traits, &slots) {
+            Found::Slots(names) => self.slots(parameter, &variable, traits, &slots, &names),
+            Found::Different(name, reason) => Err(another(parameter, &name, traits.family.name, Some(reason))),
+            Found::Nothing => match self.foreign(&variable) {
+                Some(name) => Err(another(parameter, &name, traits.family.name, None)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// What the slots of a variable are called: the names of a convention in which all of them are there, or else of one in
+    /// which some are.
+    fn names_of(&self, variable: &str, traits: &Traits, slots: &[(&str, Slot)]) -> Found {
+        let slots: Vec<Slot> = slots.iter().map(|(_, slot)| *slot).collect();
+        let is_there = |name: &String| self.checkpoint.contains(name);
         let (mut whole, mut partly, mut different) = (None, None, None);
         for convention in self.naming.conventions() {
             let difference = traits.family.differs(convention, traits);
-            for names in traits.family.names(self.naming, convention, &kinds) {
-                let mut all = names.slots().iter().map(|slot| names.slot(&variable, *slot));
-                let found: Vec<bool> = all
-                    .clone()
-                    .map(|names| names.iter().any(|name| is_there(name)))
+            for names in traits.family.names(self.naming, convention, &slots) {
+                let all: Vec<Option<String>> = names
+                    .slots()
+                    .iter()
+                    .map(|slot| names.slot(variable, *slot).into_iter().find(is_there))
                     .collect();
-                let is_whole = !found.contains(&false) && self.of_another(&variable, &names).is_none();
+                let Some(first) = all.iter().flatten().next() else {
+                    continue;
+                };
+                let is_whole = all.iter().all(Option::is_some) && self.of_another(variable, &names).is_none();
                 match difference {
-                    None if is_whole && !found.is_empty() => {
+                    None if is_whole => {
                         // Conventions that call slots the same do not call the numbers the same.
                         let counters = [Counter::Iterations, Counter::Beta2Power].map(|counter| names.counter(counter));
-                        if counters.iter().flatten().any(|name| is_there(name)) {
-                            return self.slots(parameter, &variable, traits, &slots, &names);
+                        if counters.iter().flatten().any(is_there) {
+                            return Found::Slots(names);
                         }
                         whole = whole.or(Some(names));
                     }
-                    None if found.contains(&true) => partly = partly.or(Some(names)),
-                    Some(reason) if is_whole => {
-                        let name = all.find_map(|names| names.into_iter().find(|name| is_there(name)));
-                        different = different.or(name.map(|name| (name, reason)));
-                    }
-                    _ => {}
+                    None => partly = partly.or(Some(names)),
+                    Some(reason) if is_whole => different = different.or(Some((first.clone(), reason))),
+                    Some(_) => {}
                 }
             }
         }
-        if let Some(names) = whole {
-            return self.slots(parameter, &variable, traits, &slots, &names);
-        }
-        if let Some((name, reason)) = different {
-            return Err(another(parameter, &name, traits.family.name, Some(reason)));
-        }
-        if let Some(names) = partly {
-            // Says what is missing, or too much.
-            return self.slots(parameter, &variable, traits, &slots, &names);
-        }
-        match self.foreign(&variable) {
-            Some(name) => Err(another(parameter, &name, traits.family.name, None)),
-            None => Ok(()),
+        match (whole, different, partly) {
+            (Some(names), _, _) => Found::Slots(names),
+            (None, Some((name, reason)), _) => Found::Different(name, reason),
+            // What is missing, or too much, is said when it is looked for.
+            (None, None, Some(names)) => Found::Slots(names),
+            (None, None, None) => Found::Nothing,
         }
     }
 
@@ -163,18 +177,16 @@ impl Finder<'_> {
         if let Some(name) = self.of_another(variable, names) {
             return Err(another(parameter, &name, traits.family.name, None));
         }
-        let present = |slot: Slot| {
+        let absent = |slot: Slot| {
             let all = names.slot(variable, slot);
-            let found = all.iter().find(|name| checkpoint.contains(name.as_str())).cloned();
-            found.ok_or_else(|| all.into_iter().next().unwrap_or_default())
+            let is_there = all.iter().any(|name| checkpoint.contains(name));
+            all.into_iter().next().filter(|_| !is_there)
         };
+        // All that TensorFlow has, also what this optimizer does not use: the momentum of RMSProp of TensorFlow 1, which is
+        // there without one as well, and is the last step then.
         for slot in names.slots() {
-            let name = present(*slot).map_err(|missing| missing_slot(parameter, &missing, variable))?;
-            // A slot that TensorFlow has in any case, and that this optimizer would not use.
-            let is_used = slots.iter().any(|(_, own)| own == slot);
-            if !is_used && checkpoint.read_bytes(&name)?.iter().any(|byte| *byte != 0) {
-                let reason = "this optimizer has no momentum";
-                return Err(another(parameter, &name, traits.family.name, Some(reason)));
+            if let Some(missing) = absent(*slot) {
+                return Err(missing_slot(parameter, &missing, variable));
             }
         }
         for (field, slot) in slots {

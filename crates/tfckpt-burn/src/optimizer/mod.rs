@@ -15,6 +15,7 @@ mod writing;
 
 use tfckpt::optimizers::{Convention, OptimizerKind, OptimizerNames};
 
+pub(crate) use counters::step;
 pub(crate) use reading::load;
 pub(crate) use traits::{AllTraits, find as traits_of};
 pub(crate) use writing::{object_names, variables};

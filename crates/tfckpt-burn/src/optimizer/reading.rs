@@ -1,7 +1,5 @@
 //! Variables into states.
 
-use std::collections::BTreeSet;
-
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, TensorData};
 use tfckpt::Checkpoint;
@@ -39,12 +37,12 @@ pub(crate) fn load(
     }));
     let given = samples
         .iter()
-        .map(|(id, state)| (*id, fields(state)))
+        .map(|(id, state)| (*id, state.fields()))
         .collect::<Vec<_>>();
     let sample = optimizer.clone().load_record(carrier::record(samples, &wanted.paths)?);
     let kept = carrier::take(sample.to_record())?;
     for (id, given) in given {
-        let kept = kept.get(&id).map(fields).unwrap_or_default();
+        let kept = kept.get(&id).map(State::fields).unwrap_or_default();
         if let Some(field) = given.difference(&kept).next() {
             return Err(Error::IncompleteOptimizer {
                 path: wanted.paths.get(&id).cloned().unwrap_or_default(),
@@ -68,10 +66,4 @@ pub(crate) fn load(
         .filter_map(|(target, tensor)| Some((target, tensor?)));
     let record = carrier::record(wanted.states(tensors), &wanted.paths)?;
     Ok(optimizer.load_record(record))
-}
-
-fn fields(state: &State) -> BTreeSet<String> {
-    let (tensors, scalars) = (state.tensors.iter(), state.scalars.iter());
-    let tensors = tensors.map(|(field, _)| field.clone());
-    tensors.chain(scalars.map(|(field, _)| field.clone())).collect()
 }

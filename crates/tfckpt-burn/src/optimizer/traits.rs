@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::optim::ModuleOptimizer;
 use burn::store::burn_pack::Scalar;
 use burn::tensor::TensorData;
+use tfckpt::optimizers::Slot;
 
 use super::families::{FAMILIES, Family, Part};
 use super::probe::{self, Probed};
@@ -43,24 +44,8 @@ const SMALL: f64 = 1.0 / 1_048_576.0;
 /// # Errors
 /// Burn's records are not what they are thought to be.
 pub(crate) fn find(optimizer: &ModuleOptimizer, schema: &Schema) -> Result<AllTraits> {
-    let mut families: Vec<(Probed, &'static Family)> = Vec::new();
-    let everything = families_of(optimizer, schema)?;
-    for parameter in &schema.parameters {
-        let id = parameter.id.val();
-        let is_first = !families.iter().any(|(number, _)| number.id == id);
-        if let Some(family) = everything.get(&id).filter(|_| is_first) {
-            let number = Probed {
-                id,
-                path: parameter.path.clone(),
-                // Muon falls at anything but a matrix.
-                rank: if is_momentum(family) { 2 } else { parameter.shape.len() },
-                gradient: SMALL,
-                value: 0.0,
-            };
-            families.push((number, family));
-        }
-    }
-    let fields = step(optimizer, &families, |_| None)?.states;
+    let families = probed(optimizer, schema)?;
+    let first = step(optimizer, &families, |_| None)?;
     // Gradient descent is told from nothing by its momentum: with 0 before a step it is the gradient after it, unless that
     // is dampened. Means begin with 1, get nothing more, and are the decay rates then.
     let of_means: Vec<(Probed, &'static Family)> = families
@@ -76,38 +61,52 @@ pub(crate) fn find(optimizer: &ModuleOptimizer, schema: &Schema) -> Result<AllTr
             )
         })
         .collect();
-    let means = step(optimizer, &of_means, |family| {
-        Some(if is_momentum(family) { 0.0 } else { 1.0 })
-    })?;
-    let mut all = AllTraits::new();
-    for ((number, family), after) in families.iter().zip(&means.numbers) {
-        let names = |state: &State| -> BTreeSet<String> {
-            let (tensors, scalars) = (state.tensors.iter(), state.scalars.iter());
-            let tensors = tensors.map(|(field, _)| field.clone());
-            tensors.chain(scalars.map(|(field, _)| field.clone())).collect()
-        };
-        let mean = |wanted: &[tfckpt::optimizers::Slot]| {
-            let state = means.states.get(&number.id)?;
-            let is_wanted =
-                |field: &str| matches!(family.part(field), Some(Part::Slot(slot)) if wanted.contains(&slot));
-            let (_, tensor) = state.tensors.iter().find(|(field, _)| is_wanted(field))?;
-            tensor.iter::<f32>().next()
-        };
-        use tfckpt::optimizers::Slot::{FirstMoment, Momentum, Norm, SecondMoment};
+    let before = |family: &Family| Some(if is_momentum(family) { 0.0 } else { 1.0 });
+    let means = step(optimizer, &of_means, before)?;
+    let traits = families.iter().zip(&means.numbers).map(|((number, family), after)| {
+        let mean = |slots: &[Slot]| value(means.states.get(&number.id)?, family, slots);
+        let is_rate = |beta: &f32| (0.0..1.0).contains(beta);
+        let first_beta = mean(&[Slot::FirstMoment]).filter(is_rate);
+        let second_beta = mean(&[Slot::SecondMoment, Slot::Norm]).filter(is_rate);
         #[expect(clippy::cast_possible_truncation, reason = "a power of two")]
         let small = SMALL as f32;
-        let first = mean(&[FirstMoment]).filter(|beta| (0.0..1.0).contains(beta));
-        let second = mean(&[SecondMoment, Norm]).filter(|beta| (0.0..1.0).contains(beta));
         let traits = Traits {
             family,
-            fields: fields.get(&number.id).map(names).unwrap_or_default(),
+            fields: first.states.get(&number.id).map(State::fields).unwrap_or_default(),
             // Muon makes the change as large as 1.
-            sums_gradients: mean(&[Momentum]) == Some(small) && after.value.abs() <= 2.0 * small,
-            betas: first.zip(second),
+            sums_gradients: mean(&[Slot::Momentum]) == Some(small) && after.value.abs() <= 2.0 * small,
+            betas: first_beta.zip(second_beta),
         };
-        all.insert(number.id, traits);
-    }
-    Ok(all)
+        (number.id, traits)
+    });
+    Ok(traits.collect())
+}
+
+/// Of each parameter whose optimizer is of a family that is known: a number in its stead, and the family.
+fn probed(optimizer: &ModuleOptimizer, schema: &Schema) -> Result<Vec<(Probed, &'static Family)>> {
+    let mut families = families_of(optimizer, schema)?;
+    let numbers = schema.parameters.iter().filter_map(|parameter| {
+        let id = parameter.id.val();
+        // Once, however often the parameter is there.
+        let family = families.remove(&id)?;
+        let number = Probed {
+            id,
+            path: parameter.path.clone(),
+            // Muon falls at anything but a matrix.
+            rank: if is_momentum(family) { 2 } else { parameter.shape.len() },
+            gradient: SMALL,
+            value: 0.0,
+        };
+        Some((number, family))
+    });
+    Ok(numbers.collect())
+}
+
+/// The single element that a state has in one of these slots.
+fn value(state: &State, family: &Family, slots: &[Slot]) -> Option<f32> {
+    let is_wanted = |field: &str| matches!(family.part(field), Some(Part::Slot(slot)) if slots.contains(&slot));
+    let (_, tensor) = state.tensors.iter().find(|(field, _)| is_wanted(field))?;
+    tensor.iter::<f32>().next()
 }
 
 fn is_momentum(family: &Family) -> bool {
@@ -132,12 +131,11 @@ fn families_of(optimizer: &ModuleOptimizer, schema: &Schema) -> Result<BTreeMap<
     }
     let all = optimizer.clone().load_record(carrier::record(states, &paths)?);
     let taken = carrier::take(all.to_record())?;
-    let families = taken.iter().filter_map(|(id, State { tensors, scalars })| {
-        let tensors = tensors.iter().map(|(field, _)| field.as_str());
-        let scalars = scalars.iter().map(|(field, _)| field.as_str());
-        let fields: BTreeSet<&str> = tensors.chain(scalars).filter(|field| *field != RANK).collect();
+    let families = taken.iter().filter_map(|(id, state)| {
+        let mut fields = state.fields();
+        fields.remove(RANK);
         let has_these = |family: &&Family| {
-            let own: BTreeSet<&str> = family.parts.iter().map(|(field, _)| *field).collect();
+            let own: BTreeSet<String> = family.parts.iter().map(|(field, _)| (*field).to_owned()).collect();
             own == fields
         };
         Some((*id, FAMILIES.iter().find(has_these)?))
