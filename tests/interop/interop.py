@@ -22,6 +22,7 @@ from graphs import graphs
 from histories import histories
 from objects import objects
 from savers import savers
+from sessions import sessions
 from shared import check, failed, passed
 
 warnings.filterwarnings("ignore")
@@ -43,6 +44,7 @@ def main():
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
                  "ops and networks": computed,
+                 "sessions": lambda: sessions(folder),
                  "frameworks as objects": lambda: python_objects(folder),
                  "examples": lambda: examples(folder)}
         for name, part in parts.items():
