@@ -93,3 +93,21 @@ fn networks_that_tensorflow_trained_compute_the_same_in_burn_and_candle() {
         "{report}"
     );
 }
+
+#[cfg(feature = "candle")]
+#[test]
+fn a_network_without_its_code_trains_on_and_is_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = text(
+        example("import_meta_graph")
+            .arg("--save")
+            .arg(dir.path())
+            .output()
+            .unwrap(),
+    );
+    assert!(report.contains("21 variables restored"), "{report}");
+    assert!(report.contains("training goes on with Adam"), "{report}");
+    assert!(report.contains("255 of 297 right"), "{report}");
+    let saved = tfckpt::Checkpoint::open(dir.path().join("model.ckpt-360")).unwrap();
+    assert_eq!(saved.global_step().unwrap(), Some(360));
+}

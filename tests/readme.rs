@@ -206,7 +206,7 @@ mod background {
 }
 
 mod import {
-    use candle_core::{DType, Device};
+    use candle_core::{DType, Device, Tensor};
     use candle_nn::VarBuilder;
     use tfckpt::Checkpoint;
     use tfckpt::map::NameMap;
@@ -223,6 +223,21 @@ mod import {
         for variable in &imported.variables {
             println!("{variable}"); // conv1/kernel float32 [3, 3, 1, 8]: restored
         }
+        Ok(())
+    }
+
+    fn session(device: Device, images: Tensor, labels: Tensor) -> tfckpt_session::Result<()> {
+        use tfckpt_session::Session;
+
+        let graph = tfckpt_session::import_meta_graph("saver/model.ckpt-240.meta")?;
+        let session = Session::new(&graph, &device)?;
+        session.restore("saver/model.ckpt-240")?;
+        let p = session.run(&["probabilities:0"], &[("image:0", &images)])?; // by TensorFlow's names
+
+        let training = session.training("loss:0")?; // optimizer, learning rate and slots are in the graph
+        training.step(&session, &[("image:0", &images), ("label:0", &labels)])?;
+        session.save("saver/model.ckpt-241")?; // TensorFlow imports and restores it
+        drop(p);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ from layers import layer_kinds
 from models import models
 from objects import objects
 from savers import savers
+from sessions import sessions
 from shared import check, failed, passed
 
 warnings.filterwarnings("ignore")
@@ -51,6 +52,7 @@ def main():
                  "ops and networks": computed,
                  "relay": lambda: relay(folder),
                  "Burn's optimizers": lambda: burn_optimizers(folder),
+                 "sessions": lambda: sessions(folder),
                  "frameworks as objects": lambda: python_objects(folder),
                  "models": lambda: models(folder, args.seed),
                  "examples": lambda: examples(folder)}

@@ -6,6 +6,7 @@
 
 mod convert;
 mod failure;
+mod graph;
 mod latest;
 mod ls;
 mod output;
@@ -37,6 +38,7 @@ use crate::failure::Exit;
   tfckpt repair run --dry-run                what a crash left, and what can be done about it
   tfckpt retention run --max-to-keep 3       what would be kept, and why
   tfckpt convert run model.safetensors       from TensorFlow, and back by swapping the two
+  tfckpt graph run/model.ckpt-100.meta       variables, signatures and operations of a graph
 
 A checkpoint is named by its prefix, the part that its files PREFIX.index and
 PREFIX.data-00000-of-00001 share; one of these files, its directory (for the latest
@@ -59,6 +61,7 @@ enum Command {
     Retention(retention::Args),
     Wait(wait::Args),
     Convert(convert::Args),
+    Graph(graph::Args),
 }
 
 /// What a command is for, then examples, then the rest.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Retention(args) => retention::run(&args),
         Command::Wait(args) => wait::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Graph(args) => graph::run(&args),
     };
     match result {
         Ok(()) => Exit::Ok.into(),

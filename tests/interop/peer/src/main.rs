@@ -11,6 +11,7 @@ mod models;
 mod objects;
 mod optimizers;
 mod savers;
+mod session_run;
 
 use anyhow::{Result, bail};
 use digits::Digits;
@@ -42,11 +43,14 @@ fn main() -> Result<()> {
         ["candle", directory, data, until, kind] => {
             candle_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
         }
+        ["session", prefix, data, until, save] => {
+            session_run::train(prefix, &Digits::read(data)?, until.parse()?, save)
+        }
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
              objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | \
-             optimizer CASE FROM DIRECTORY UNTIL | burn-optimizer DIRECTORY CASE LAYER... | \
+             session PREFIX DATA UNTIL SAVE | optimizer CASE FROM DIRECTORY UNTIL | burn-optimizer DIRECTORY CASE LAYER... | \
              bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | \
              (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
