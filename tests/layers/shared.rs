@@ -36,6 +36,7 @@ pub(crate) fn array(cases: &Checkpoint, name: &str) -> Values {
 }
 
 /// The largest difference, relative to the largest value. Infinite if anything is not a number, or lengths differ.
+#[allow(dead_code, reason = "not everybody compares")]
 pub(crate) fn difference(ours: &Values, theirs: &Values) -> f64 {
     let largest = theirs
         .values
