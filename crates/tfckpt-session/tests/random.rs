@@ -55,7 +55,7 @@ fn uniform_and_normal_numbers_are_tensorflows_own() {
 #[test]
 fn other_numbers_are_spread_like_tensorflows() {
     for (name, mean, deviation) in [
-        ("TruncatedNormal/plain", 0.03, 0.03),
+        ("TruncatedNormal/plain", 0.03f64, 0.03f64),
         ("Multinomial/plain", 0.03, 0.03),
         ("RandomShuffle/plain", 1e-6, 1e-6),
     ] {
