@@ -77,10 +77,10 @@ def relay(folder):
         print(f"{what}: losses off by {off[:40].max():.1e}, {off[40:80].max():.1e}, {off[80:].max():.1e}", flush=True)
         check(f"{what}: every loss", bool((off <= 1e-5).all()), off)
         weights = {name: value for name, value in variables.items() if name.split("/")[-1] in ("kernel", "bias")}
-        off = max(np.abs(value - (known := alone.get_tensor(name))).max() / np.abs(known).max()
-                  for name, value in weights.items())
+        off = np.max([np.abs(value - (known := alone.get_tensor(name))).max() / np.abs(known).max()
+                      for name, value in weights.items()])
         print(f"{what}: weights off by {off:.1e}", flush=True)
-        check(f"{what}: the weights at the end", len(weights) == 6 and off <= 1e-5, off)
+        check(f"{what}: the weights at the end", len(weights) == 6 and bool(off <= 1e-5), off)
         check(f"{what}: the powers of the betas", all(
             variables[name] == alone.get_tensor(name) for name in ("beta1_power", "beta2_power")))
 
