@@ -15,9 +15,20 @@ fn both(name: &str) -> ([f64; 4], [f64; 4]) {
     let graph = import_meta_graph(repository("tests/fixtures/ops/random.meta")).unwrap();
     let session = Session::new(&graph, &Device::Cpu).unwrap();
     let tensor = session.run(&[&format!("{name}/op:0")], &[]).unwrap().remove(0);
-    let dims: Vec<usize> = row["shape"].as_array().unwrap().iter().map(|dim| dim.as_u64().unwrap() as usize).collect();
+    let dims: Vec<usize> = row["shape"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|dim| dim.as_u64().unwrap() as usize)
+        .collect();
     assert_eq!(tensor.dims(), dims, "{name}");
-    let values = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+    let values = tensor
+        .flatten_all()
+        .unwrap()
+        .to_dtype(DType::F64)
+        .unwrap()
+        .to_vec1::<f64>()
+        .unwrap();
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let deviation = (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt();
@@ -28,7 +39,11 @@ fn both(name: &str) -> ([f64; 4], [f64; 4]) {
 
 #[test]
 fn uniform_and_normal_numbers_are_tensorflows_own() {
-    for name in ["RandomUniform/plain", "RandomStandardNormal/plain", "RandomUniformInt/plain"] {
+    for name in [
+        "RandomUniform/plain",
+        "RandomStandardNormal/plain",
+        "RandomUniformInt/plain",
+    ] {
         let (ours, theirs) = both(name);
         println!("{name}: {ours:?} {theirs:?}");
         for (a, b) in ours.iter().zip(theirs) {
@@ -40,14 +55,20 @@ fn uniform_and_normal_numbers_are_tensorflows_own() {
 #[test]
 fn other_numbers_are_spread_like_tensorflows() {
     for (name, mean, deviation) in [
-        ("TruncatedNormal/plain", 0.03, 0.03),
+        ("TruncatedNormal/plain", 0.03f64, 0.03f64),
         ("Multinomial/plain", 0.03, 0.03),
         ("RandomShuffle/plain", 1e-6, 1e-6),
     ] {
         let (ours, theirs) = both(name);
         println!("{name}: {ours:?} {theirs:?}");
-        assert!((ours[2] - theirs[2]).abs() < mean.max(1e-6 * theirs[2]), "{name}: {ours:?}, not {theirs:?}");
-        assert!((ours[3] - theirs[3]).abs() < deviation.max(1e-6 * theirs[3]), "{name}: {ours:?}, not {theirs:?}");
+        assert!(
+            (ours[2] - theirs[2]).abs() < mean.max(1e-6 * theirs[2]),
+            "{name}: {ours:?}, not {theirs:?}"
+        );
+        assert!(
+            (ours[3] - theirs[3]).abs() < deviation.max(1e-6 * theirs[3]),
+            "{name}: {ours:?}, not {theirs:?}"
+        );
     }
     let (ours, _) = both("TruncatedNormal/plain");
     assert!(ours[0] > -2.0 && ours[1] < 2.0, "{ours:?}");
