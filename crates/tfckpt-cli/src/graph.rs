@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tfckpt::{DType, Function, MetaGraph, Shape, TensorInfo};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::text::printable;
 
@@ -36,6 +36,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if !args.graph.exists() {
+        let text = format!("`{}` is not there: name a .meta file, a SavedModel or a frozen graph", args.graph.display());
+        return Err(Failure::new(Exit::NotFound, text));
+    }
     let graph = MetaGraph::open(&args.graph)?;
     if args.dot {
         return output::print(|out| dot(out, &graph));

@@ -36,7 +36,7 @@ fn graph_lists_variables_and_operations_of_a_meta_file() {
 
 #[test]
 fn graph_shows_the_signatures_of_a_saved_model() {
-    let run = tfckpt(&["graph", &fixture("savedmodel")]).exits(0);
+    let run = tfckpt(&["graph", &fixture("networks/keras3_export")]).exits(0);
     assert!(run.stdout.contains("\nsignature serving_default\n"), "{}", run.stdout);
     assert!(run.stdout.contains("\noperations\n"), "{}", run.stdout);
 }

@@ -57,7 +57,6 @@ pub(crate) fn natural(dtype: candle_core::DType) -> Option<DType> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::cast_possible_wrap,
     reason = "wrapping around is what is wanted"
 )]
 pub(crate) fn wrap(dtype: DType, value: i64) -> i64 {

@@ -81,7 +81,9 @@ pub(super) fn add(ops: &mut Ops) {
     });
 }
 
-const BITS: [(&str, fn(i64, i64) -> i64); 5] = [
+type Bits = fn(i64, i64) -> i64;
+
+const BITS: [(&str, Bits); 5] = [
     ("BitwiseAnd", |a, b| a & b),
     ("BitwiseOr", |a, b| a | b),
     ("BitwiseXor", |a, b| a ^ b),

@@ -195,7 +195,7 @@ fn groups(channels: usize, of_filter: usize, outputs: usize) -> Result<usize> {
     let groups = channels
         .checked_div(of_filter)
         .filter(|groups| groups * of_filter == channels);
-    let groups = groups.filter(|groups| *groups > 0 && outputs % groups == 0);
+    let groups = groups.filter(|groups| *groups > 0 && outputs.is_multiple_of(*groups));
     groups.ok_or_else(|| Error::operand(format!("a filter of {of_filter} channels for images of {channels}")))
 }
 

@@ -45,7 +45,9 @@ pub(super) fn add(ops: &mut Ops) {
 type Float = fn(&Tensor) -> Result<Tensor>;
 type Int = Option<fn(i64) -> i64>;
 
-const CLASSES: [(&str, fn(f64) -> bool); 3] = [
+type Class = fn(f64) -> bool;
+
+const CLASSES: [(&str, Class); 3] = [
     ("IsNan", f64::is_nan),
     ("IsInf", f64::is_infinite),
     ("IsFinite", f64::is_finite),
@@ -204,24 +206,8 @@ const TABLE: [(&str, Float, Int); 41] = [
             map(
                 x,
                 "relu6",
-                |x| {
-                    if x < 0.0 {
-                        0.0
-                    } else if x > 6.0 {
-                        6.0
-                    } else {
-                        x
-                    }
-                },
-                |x| {
-                    if x < 0.0 {
-                        0.0
-                    } else if x > 6.0 {
-                        6.0
-                    } else {
-                        x
-                    }
-                },
+                |x| x.clamp(0.0, 6.0),
+                |x| x.clamp(0.0, 6.0),
                 |x, _| indicator(&(x.gt(0.0)? * x.lt(6.0)?)?, x),
             )
         },

@@ -209,7 +209,7 @@ pub(crate) fn reshape(value: &Value, wanted: &[i64]) -> Result<Value> {
     let left = match (open, product) {
         (0, product) if product == count => 1,
         (1, 0) if count == 0 => 0,
-        (1, product) if product > 0 && count % product == 0 => count / product,
+        (1, product) if product > 0 && count.is_multiple_of(product) => count / product,
         _ => return Err(wrong()),
     };
     let dim = |dim: &i64| usize::try_from(*dim).unwrap_or(left);

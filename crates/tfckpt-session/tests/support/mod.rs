@@ -37,9 +37,11 @@ pub(crate) fn difference(ours: &[f64], theirs: &[f64]) -> f64 {
             (a, b) => (a - b).abs() / b.abs().max(1.0),
         };
         // NaN is larger than anything.
-        if !(difference <= largest) {
-            largest = if difference.is_nan() { f64::INFINITY } else { difference };
-        }
+        largest = if difference.is_nan() {
+            f64::INFINITY
+        } else {
+            largest.max(difference)
+        };
     }
     largest
 }
