@@ -37,7 +37,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if !args.graph.exists() {
-        let text = format!("`{}` is not there: name a .meta file, a SavedModel or a frozen graph", args.graph.display());
+        let text = format!(
+            "`{}` is not there: name a .meta file, a SavedModel or a frozen graph",
+            args.graph.display()
+        );
         return Err(Failure::new(Exit::NotFound, text));
     }
     let graph = MetaGraph::open(&args.graph)?;
