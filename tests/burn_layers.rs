@@ -264,7 +264,7 @@ fn trained(dir: &Path, until: i64) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_resumed_training_of_recurrent_layers_ends_with_the_same_bits() {
+fn a_resumed_training_of_recurrent_layers_ends_with_the_same_weights() {
     let [whole, parts] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let expected = trained(whole.path(), 10);
     trained(parts.path(), 4);
