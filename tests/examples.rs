@@ -50,6 +50,32 @@ fn inspect_tells_what_a_prefix_is() {
     );
 }
 
+#[cfg(feature = "candle")]
+#[test]
+fn import_bert_tells_what_it_loaded_and_what_it_left() {
+    let output = example("import_bert").args(["--heads", "4"]).output().unwrap();
+    let report = text(output);
+    let lines = [
+        "BERT: 2 layers of width 16 with 4 heads, 30 words, 12 positions",
+        "37 variables loaded, 0 missing",
+        "left in the checkpoint: slots of an optimizer 92, moving averages 0, counters 1, others 9",
+        "  `bert/pooler/dense/kernel`",
+        "  `cls/seq_relationship/output_weights`",
+    ];
+    for line in lines {
+        assert!(report.lines().any(|own| own == line), "{line}\n{report}");
+    }
+    assert_eq!(
+        report.lines().filter(|line| line.starts_with("norms of ")).count(),
+        3,
+        "{report}"
+    );
+    assert!(
+        report.contains("output [1, 8, 16] of the first 8 words has norm "),
+        "{report}"
+    );
+}
+
 #[cfg(all(feature = "burn", feature = "candle"))]
 #[test]
 fn networks_that_tensorflow_trained_compute_the_same_in_burn_and_candle() {
@@ -66,4 +92,22 @@ fn networks_that_tensorflow_trained_compute_the_same_in_burn_and_candle() {
         2,
         "{report}"
     );
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn a_network_without_its_code_trains_on_and_is_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = text(
+        example("import_meta_graph")
+            .arg("--save")
+            .arg(dir.path())
+            .output()
+            .unwrap(),
+    );
+    assert!(report.contains("21 variables restored"), "{report}");
+    assert!(report.contains("training goes on with Adam"), "{report}");
+    assert!(report.contains("255 of 297 right"), "{report}");
+    let saved = tfckpt::Checkpoint::open(dir.path().join("model.ckpt-360")).unwrap();
+    assert_eq!(saved.global_step().unwrap(), Some(360));
 }

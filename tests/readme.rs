@@ -168,6 +168,18 @@ mod candle_loop {
         Ok(())
     }
 
+    fn exact(varmap: &VarMap) -> candle_core::Result<()> {
+        use tfckpt_candle::optimizers::Convention;
+        use tfckpt_candle::{Clip, ParamsRmsProp, RmsProp};
+        let params = ParamsRmsProp {
+            momentum: 0.9,
+            ..ParamsRmsProp::of(Convention::Keras3)
+        };
+        let mut optimizer = RmsProp::new(&varmap, params)?.clip(Clip::Norm(1.0)); // or Sgd, Adam, Nadam, Lion, …
+        optimizer.set_learning_rate(1e-3);
+        Ok(())
+    }
+
     fn after(steps: usize, device: Device) -> Result<(), Box<dyn std::error::Error>> {
         let varmap = VarMap::new();
         let (vb, layers) = tfckpt_candle::recording(&varmap, DType::F32, &device);
@@ -194,7 +206,7 @@ mod background {
 }
 
 mod import {
-    use candle_core::{DType, Device};
+    use candle_core::{DType, Device, Tensor};
     use candle_nn::VarBuilder;
     use tfckpt::Checkpoint;
     use tfckpt::map::NameMap;
@@ -214,6 +226,21 @@ mod import {
         Ok(())
     }
 
+    fn session(device: Device, images: Tensor, labels: Tensor) -> tfckpt_session::Result<()> {
+        use tfckpt_session::Session;
+
+        let graph = tfckpt_session::import_meta_graph("saver/model.ckpt-240.meta")?;
+        let session = Session::new(&graph, &device)?;
+        session.restore("saver/model.ckpt-240")?;
+        let p = session.run(&["probabilities:0"], &[("image:0", &images)])?; // by TensorFlow's names
+
+        let training = session.training("loss:0")?; // optimizer, learning rate and slots are in the graph
+        training.step(&session, &[("image:0", &images), ("label:0", &labels)])?;
+        session.save("saver/model.ckpt-241")?; // TensorFlow imports and restores it
+        drop(p);
+        Ok(())
+    }
+
     fn objects() -> tfckpt_burn::TfCheckpoints {
         use tfckpt::objects::ObjectLayout;
         use tfckpt_burn::TfCheckpoints;
@@ -227,6 +254,22 @@ mod import {
         let checkpoint = Checkpoint::open("saver/model.ckpt-360")?;
         let vb = tfckpt_candle::var_builder(checkpoint, NameMap::keras(), DType::F32, &device)?;
         Ok(vb)
+    }
+}
+
+mod networks {
+    use candle_core::{DType, Device};
+    use candle_transformers::models::bert::{BertModel, Config};
+    use tfckpt::Checkpoint;
+    use tfckpt::map::NameMap;
+    use tfckpt_candle::Import;
+
+    fn bert(device: Device, config: Config) -> Result<BertModel, Box<dyn std::error::Error>> {
+        let checkpoint = Checkpoint::open("uncased_L-12_H-768_A-12/bert_model.ckpt")?;
+        let import = Import::new(checkpoint, NameMap::bert());
+        let bert = BertModel::load(import.var_builder(DType::F32, &device).pp("bert"), &config)?;
+        println!("{}", import.report().leftovers()); // slots, counters, and heads that BertModel does not have
+        Ok(bert)
     }
 }
 

@@ -110,10 +110,11 @@ mod burn_runner {
     use burn::nn::loss::CrossEntropyLossConfig;
     use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
     use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-    use burn::optim::{AdamConfig, GradientsParams};
+    use burn::optim::GradientsParams;
     use burn::tensor::activation::relu;
     use burn::tensor::{Device, Int, Tensor, TensorData};
     use tfckpt_burn::TfCheckpoints;
+    use tfckpt_burn::optim::Adam;
 
     #[derive(Module, Debug)]
     struct Network {
@@ -145,7 +146,7 @@ mod burn_runner {
         let (train, _) = Digits::load().unwrap();
         let device = Device::flex().autodiff();
         let mut network = Network::new(&device);
-        let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+        let mut optimizer = Adam::v1().init();
         let mut rate: ModuleLrScheduler = ConstantLr::from(1e-3).into();
         let criterion = CrossEntropyLossConfig::new().init(&device);
         let checkpoints = TfCheckpoints::new(dir);

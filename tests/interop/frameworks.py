@@ -21,7 +21,8 @@ def digits():
 
 def trained_on(directory, images, labels, until):
     """What TensorFlow computes when it takes up the run in a directory, with the graph of data/make_tf_digits.py: the
-    step it begins at, the loss of each step until the last one, and the logits of the test images after that."""
+    step it begins at, the loss of each step until the last one, the logits of the test images after that, and all
+    variables by their names."""
     with tf.Graph().as_default():
         x, y = v1.placeholder(tf.float32, [None, 8, 8, 1]), v1.placeholder(tf.int32, [None])
         step = v1.train.get_or_create_global_step()
@@ -44,7 +45,44 @@ def trained_on(directory, images, labels, until):
             for n in range(start, until):
                 rows = slice(n * 50 % 1500, n * 50 % 1500 + 50)
                 losses.append(session.run([loss, train], {x: images[rows], y: labels[rows]})[0])
-            return start, losses, session.run(logits, {x: images[1500:]})
+            variables = {variable.op.name: session.run(variable) for variable in v1.global_variables()}
+            return start, losses, session.run(logits, {x: images[1500:]}), variables
+
+
+def begun(directory):
+    """A directory in which TensorFlow's run has come to step 240."""
+    directory.mkdir()
+    for path in (DIGITS / "saver").glob("model.ckpt-240.*"):
+        shutil.copy(path, directory)
+    (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-240"\n')
+    return directory
+
+
+def relay(folder):
+    """A run that passes from TensorFlow to one framework, to the other and back, by nothing but checkpoints: each loss and
+    the weights at its end are those of TensorFlow alone."""
+    images, labels = digits()
+    expected = json.loads((DIGITS / "expected.json").read_text())["saver"]["losses"]
+    alone = tf.train.load_checkpoint(str(DIGITS / "saver" / "model.ckpt-360"))
+    batches = folder / "batches"
+    for first, second in (("burn", "candle"), ("candle", "burn")):
+        what, directory = f"TensorFlow, {first}, {second}, TensorFlow", begun(folder / f"relay-{first}")
+        losses = []
+        for framework, until in ((first, 280), (second, 320)):
+            losses += peer(framework, directory, batches, until, "names")["losses"]
+        start, last, _, variables = trained_on(directory, images, labels, 360)
+        losses += last
+        check(f"{what}: TensorFlow takes over at step 320", start == 320 and len(losses) == 120, (start, len(losses)))
+        off = np.abs(np.array(losses) / np.array(expected[240:]) - 1)
+        print(f"{what}: losses off by {off[:40].max():.1e}, {off[40:80].max():.1e}, {off[80:].max():.1e}", flush=True)
+        check(f"{what}: every loss", bool((off <= 1e-5).all()), off)
+        weights = {name: value for name, value in variables.items() if name.split("/")[-1] in ("kernel", "bias")}
+        off = np.max([np.abs(value - (known := alone.get_tensor(name))).max() / np.abs(known).max()
+                      for name, value in weights.items()])
+        print(f"{what}: weights off by {off:.1e}", flush=True)
+        check(f"{what}: the weights at the end", len(weights) == 6 and bool(off <= 1e-5), off)
+        check(f"{what}: the powers of the betas", all(
+            variables[name] == alone.get_tensor(name) for name in ("beta1_power", "beta2_power")))
 
 
 def frameworks(folder):
@@ -55,18 +93,14 @@ def frameworks(folder):
     batches = folder / "batches"
     write_theirs(whole_parts({b"images": ("float32", images[:1500]), b"labels": ("int32", labels[:1500])}), batches)
     for framework in ("burn", "candle"):
-        directory = folder / framework
-        directory.mkdir()
-        for path in (DIGITS / "saver").glob("model.ckpt-240.*"):
-            shutil.copy(path, directory)
-        (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-240"\n')
-        live = peer(framework, directory, batches, 300, "names")
+        directory = begun(folder / framework)
+        live = peer(framework, directory, batches, 300, "names")["live"]
         latest = tf.train.latest_checkpoint(str(directory))
         check(f"{framework}: latest_checkpoint is the one just saved", latest == str(directory / "model.ckpt-300"), latest)
         reader = tf.train.load_checkpoint(latest)
         for name, values in live.items():
             check(f"{framework}: TensorFlow reads {name} bit for bit", reader.get_tensor(name).tobytes().hex() == values)
-        start, losses, logits = trained_on(directory, images, labels, 360)
+        start, losses, logits, _ = trained_on(directory, images, labels, 360)
         check(f"{framework}: TensorFlow restores weights, slots, counters and global_step", start == 300, start)
         off = max(abs(loss / known - 1) for loss, known in zip(losses, expected["losses"][start:]))
         check(f"{framework}: TensorFlow trains on with the same losses", len(losses) == 60 and off < 1e-4, off)
@@ -80,19 +114,11 @@ def python_objects(folder):
     images, labels = digits()
     batches = folder / "batches"
     for framework in ("burn", "candle"):
-        def begun(name):
-            directory = folder / f"{framework}-{name}"
-            directory.mkdir()
-            for path in (DIGITS / "saver").glob("model.ckpt-240.*"):
-                shutil.copy(path, directory)
-            (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-240"\n')
-            return directory
-
-        known = peer(framework, begun("names"), batches, 260, "names")
+        known = peer(framework, begun(folder / f"{framework}-names"), batches, 260, "names")["live"]
         for kind in ("keras3", "module"):
-            what, directory = f"{framework} as {kind}", begun(kind)
+            what, directory = f"{framework} as {kind}", begun(folder / f"{framework}-{kind}")
             peer(framework, directory, batches, 250, kind)
-            live = peer(framework, directory, batches, 260, kind)  # goes on from objects
+            live = peer(framework, directory, batches, 260, kind)["live"]  # goes on from objects
             check(f"{what}: resumed from objects, it computes the same", live == known)
             latest = tf.train.latest_checkpoint(str(directory))
             step = tf.Variable(0, dtype=tf.int64)

@@ -14,14 +14,19 @@ import warnings
 import tensorflow as tf
 
 from assign import assignments
+from burn_optimizers import burn_optimizers
 from bundles import broken_files, bundles, merges, old_format, tensorflows_files
+from computed import computed
+from continued import optimizers
 from finding import finding
-from frameworks import examples, frameworks, python_objects
+from frameworks import examples, frameworks, python_objects, relay
 from graphs import graphs
 from histories import histories
 from layers import layer_kinds
+from models import models
 from objects import objects
 from savers import savers
+from sessions import sessions
 from shared import check, failed, passed
 
 warnings.filterwarnings("ignore")
@@ -42,8 +47,14 @@ def main():
                  "graphs": lambda: graphs(folder, args.seed),
                  "objects": lambda: objects(folder), "assignments": lambda: assignments(folder, args.seed),
                  "layers": lambda: layer_kinds(folder),
+                 "optimizers": lambda: optimizers(folder),
                  "TensorFlow's files": tensorflows_files, "frameworks": lambda: frameworks(folder),
+                 "ops and networks": computed,
+                 "relay": lambda: relay(folder),
+                 "Burn's optimizers": lambda: burn_optimizers(folder),
+                 "sessions": lambda: sessions(folder),
                  "frameworks as objects": lambda: python_objects(folder),
+                 "models": lambda: models(folder, args.seed),
                  "examples": lambda: examples(folder)}
         for name, part in parts.items():
             before = len(passed), len(failed)

@@ -85,7 +85,9 @@ def layer_kinds(folder):
             theirs = np.asarray(call(tf.constant(x)))
             largest = np.abs(theirs).max()
             off, changed = np.abs(y - theirs).max() / largest, np.abs(known - theirs).max() / largest
-            check(f"{framework}: TensorFlow computes {name} with what was saved", off < 1e-5 < 1e-3 < changed, (off, changed))
+            # The weights of the one without any are statistics alone, which stayed.
+            other = changed > 1e-3 or name == "batch_norm_plain"
+            check(f"{framework}: TensorFlow computes {name} with what was saved", off < 1e-5 and other, (off, changed))
 
         def assign(variables):
             def load(reader):

@@ -16,7 +16,7 @@ use tfckpt::map::{ForgetBias, GruCell, Layer, LstmCell, NameMap, RnnCell};
 use super::shared::Values;
 
 /// Looks at each layer in turn.
-pub trait Visit {
+pub(crate) trait Visit {
     /// `names` are those of a module at the root, in the scope `name`.
     fn layer<M: Module>(&mut self, name: &str, names: NameMap, module: M, forward: impl Fn(&M, &Values) -> Values);
 }
@@ -36,16 +36,16 @@ struct Separable1d {
 
 /// A table, and a dense layer with the same weights.
 #[derive(Module, Debug)]
-pub struct Tied {
-    pub table: Embedding,
-    pub decoder: Linear,
+pub(crate) struct Tied {
+    pub(crate) table: Embedding,
+    pub(crate) decoder: Linear,
 }
 
-pub fn device() -> Device {
+pub(crate) fn device() -> Device {
     Device::flex()
 }
 
-pub fn input<const D: usize>(x: &Values) -> Tensor<D> {
+pub(crate) fn input<const D: usize>(x: &Values) -> Tensor<D> {
     Tensor::from_data(TensorData::new(x.values.clone(), x.dims.clone()), &device())
 }
 
@@ -54,7 +54,7 @@ fn ids(x: &Values) -> Tensor<2, Int> {
     Tensor::from_data(TensorData::new(ids, x.dims.clone()), &device())
 }
 
-pub fn output<const D: usize>(y: Tensor<D>) -> Values {
+pub(crate) fn output<const D: usize>(y: Tensor<D>) -> Values {
     Values {
         dims: y.dims().to_vec(),
         values: y.into_data().try_to_vec().expect("it is float32"),
@@ -82,7 +82,7 @@ fn last<const D: usize>(y: Tensor<D>) -> Values {
 }
 
 /// Shows all layers that Burn has.
-pub fn each(visit: &mut impl Visit) {
+pub(crate) fn each(visit: &mut impl Visit) {
     dense(visit);
     convolutions(visit);
     norms(visit);
@@ -91,7 +91,7 @@ pub fn each(visit: &mut impl Visit) {
 }
 
 /// Keras' names, in a scope, of a layer of this kind.
-pub fn declared(name: &str, layer: Layer) -> NameMap {
+pub(crate) fn declared(name: &str, layer: Layer) -> NameMap {
     NameMap::keras().scope(name).with_layer("", layer)
 }
 
@@ -131,7 +131,7 @@ fn dense(visit: &mut impl Visit) {
 }
 
 /// One variable fills both.
-pub fn tied_names() -> NameMap {
+pub(crate) fn tied_names() -> NameMap {
     NameMap::keras()
         .rename("table.weight", "tied/word_embeddings")
         .rename("decoder.weight", "tied/word_embeddings")

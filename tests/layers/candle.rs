@@ -8,13 +8,13 @@ use tfckpt::map::{ForgetBias, Layer, LstmCell, NameMap};
 use super::shared::Values;
 
 /// Builds a layer and computes with it; called with each case's name, the names in the checkpoint, and this.
-pub type Forward<'f> = dyn Fn(&VarBuilder<'_>, &Tensor) -> Result<Tensor> + 'f;
+pub(crate) type Forward<'f> = dyn Fn(&VarBuilder<'_>, &Tensor) -> Result<Tensor> + 'f;
 
-pub fn input(x: &Values) -> Result<Tensor> {
+pub(crate) fn input(x: &Values) -> Result<Tensor> {
     Tensor::from_vec(x.values.clone(), x.dims.as_slice(), &Device::Cpu)
 }
 
-pub fn output(y: &Tensor) -> Result<Values> {
+pub(crate) fn output(y: &Tensor) -> Result<Values> {
     Ok(Values {
         dims: y.dims().to_vec(),
         values: y.flatten_all()?.to_vec1()?,
@@ -35,7 +35,7 @@ fn last(y: &Tensor) -> Result<Tensor> {
 }
 
 /// Shows all layers that Candle has.
-pub fn each(visit: &mut dyn FnMut(&str, NameMap, &Forward<'_>)) {
+pub(crate) fn each(visit: &mut dyn FnMut(&str, NameMap, &Forward<'_>)) {
     dense(visit);
     convolutions(visit);
     norms(visit);
@@ -80,7 +80,7 @@ fn dense(visit: &mut dyn FnMut(&str, NameMap, &Forward<'_>)) {
 }
 
 /// One variable fills both.
-pub fn tied_names() -> NameMap {
+pub(crate) fn tied_names() -> NameMap {
     NameMap::keras()
         .rename("tied.table.weight", "tied/word_embeddings")
         .rename("tied.decoder.weight", "tied/word_embeddings")
@@ -163,7 +163,13 @@ fn convolutions(visit: &mut dyn FnMut(&str, NameMap, &Forward<'_>)) {
             stride: 2,
             ..Default::default()
         };
-        last(&candle_nn::conv_transpose1d(5, 7, 4, config, vb.pp("up1d"))?.forward(&first(x)?)?)
+        let layer = candle_nn::conv_transpose1d(5, 7, 4, config, vb.pp("up1d"))?;
+        // One at a time: Candle 0.11.1 mixes up what it convolves together.
+        let x = first(x)?;
+        let each: Vec<Tensor> = (0..x.dim(0)?)
+            .map(|i| layer.forward(&x.narrow(0, i, 1)?))
+            .collect::<Result<_>>()?;
+        last(&Tensor::cat(&each, 0)?)
     });
     for (name, input, out, stride) in [("up2d", 4, 7, 2), ("square_up2d", 3, 3, 1)] {
         visit(name, NameMap::keras(), &|vb, x| {

@@ -6,13 +6,13 @@ use tfckpt::{Checkpoint, DType};
 
 /// An array, row-major.
 #[derive(Debug, Clone)]
-pub struct Values {
-    pub dims: Vec<usize>,
-    pub values: Vec<f32>,
+pub(crate) struct Values {
+    pub(crate) dims: Vec<usize>,
+    pub(crate) values: Vec<f32>,
 }
 
 /// The checkpoint `model` with all variables, or `cases` with inputs and outputs.
-pub fn prefix(name: &str) -> PathBuf {
+pub(crate) fn prefix(name: &str) -> PathBuf {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let mut folders = above.map(|folder| folder.join("tests/fixtures/layers"));
     folders
@@ -22,7 +22,7 @@ pub fn prefix(name: &str) -> PathBuf {
 }
 
 /// The input `NAME/x` or the output `NAME/y` of a case.
-pub fn array(cases: &Checkpoint, name: &str) -> Values {
+pub(crate) fn array(cases: &Checkpoint, name: &str) -> Values {
     let info = cases.variable(name).expect("every case has both");
     let dims = info.shape().dims().to_vec();
     let values = match info.dtype() {
@@ -36,7 +36,8 @@ pub fn array(cases: &Checkpoint, name: &str) -> Values {
 }
 
 /// The largest difference, relative to the largest value. Infinite if anything is not a number, or lengths differ.
-pub fn difference(ours: &Values, theirs: &Values) -> f64 {
+#[allow(dead_code, reason = "not everybody compares")]
+pub(crate) fn difference(ours: &Values, theirs: &Values) -> f64 {
     let largest = theirs
         .values
         .iter()
@@ -58,7 +59,7 @@ pub fn difference(ours: &Values, theirs: &Values) -> f64 {
 
 /// What a checkpoint holds in a scope: name, shape and bytes.
 #[allow(dead_code, reason = "not everybody compares")]
-pub fn in_scope(checkpoint: &Checkpoint, scope: &str) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+pub(crate) fn in_scope(checkpoint: &Checkpoint, scope: &str) -> Vec<(String, Vec<usize>, Vec<u8>)> {
     let scope = format!("{scope}/");
     let infos = checkpoint.variables().filter(|info| info.name().starts_with(&scope));
     let read = |info: &tfckpt::VariableInfo| {

@@ -3,7 +3,7 @@
 use candle_core::{IndexOp, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertForMaskedLM, BertModel, Config, HiddenAct};
-use tfckpt::map::{NameMap, Rule};
+use tfckpt::map::{Loaded, NameMap, Rule};
 
 use crate::kept::Kept;
 
@@ -134,6 +134,15 @@ fn bert_is_saved_as_google_stores_it() {
         Pooled::new(&vb, HiddenAct::Gelu, 1)
     });
     assert_eq!(report.loaded.len(), 27);
+}
+
+#[test]
+fn weights_that_are_those_of_the_words_are_stored_once() {
+    let report = kept().assert_saved_as_it_was(&NameMap::bert(), |vb| {
+        BertForMaskedLM::load(vb, &config(HiddenAct::Gelu, 2))
+    });
+    let of_words = |loaded: &&Loaded| loaded.name == "bert/embeddings/word_embeddings";
+    assert_eq!(report.loaded.iter().filter(of_words).count(), 2);
 }
 
 /// What these tests are worth: mistakes that keep all shapes are seen in the outputs.

@@ -109,3 +109,16 @@ fn electra_is_saved_as_google_stores_it() {
     });
     assert_eq!(report.loaded.len(), 27);
 }
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
+    let kept = Kept::open("electra_small");
+    let scale = "electra.encoder.layer.0.attention.output.LayerNorm.weight";
+    let (_, vb) = kept.import(NameMap::electra().rename(scale, "electra/encoder/layer_0/output/LayerNorm/gamma"));
+    let x = Projected::new(&vb.pp("electra"), 12, 16, 4)
+        .unwrap()
+        .forward(&kept)
+        .unwrap();
+    discriminate(&kept, &x, &vb).unwrap();
+}

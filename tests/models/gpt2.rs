@@ -116,18 +116,20 @@ fn the_wrong_way_round_is_refused_or_seen() {
 #[test]
 fn gpt2_is_saved_as_openai_stores_it() {
     let kept = Kept::open("gpt2");
-    let names = NameMap::gpt2();
-    let blocks = |vb: VarBuilder| -> Result<()> {
-        let vb = vb.pp("transformer");
-        for number in 0..2 {
-            let vb = vb.pp(format!("h.{number}"));
-            layer_norm(WIDTH, 1e-5, vb.pp("ln_1"))?;
-            as_linear(WIDTH, 3 * WIDTH, vb.pp("attn.c_attn"))?;
-            as_linear(WIDTH, WIDTH, vb.pp("attn.c_proj"))?;
-        }
-        embedding(40, WIDTH, vb.pp("wte"))?;
-        layer_norm(WIDTH, 1e-5, vb.pp("ln_f"))?;
-        Ok(())
-    };
-    assert_eq!(kept.assert_saved_as_it_was(&names, blocks).loaded.len(), 15);
+    for (names, dense) in [
+        (NameMap::gpt2(), as_linear as Dense),
+        (NameMap::gpt2_conv1d(), as_conv1d),
+    ] {
+        let report = kept.assert_saved_as_it_was(&names, |vb| Gpt2::new(&vb, dense));
+        assert_eq!(report.loaded.len(), 28 + 1);
+    }
+}
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
+    let kept = Kept::open("gpt2");
+    let names = NameMap::gpt2().rename("transformer.h.1.ln_1.weight", "model/h1/ln_2/g");
+    let model = Gpt2::new(&kept.import(names).1, as_linear).unwrap();
+    kept.assert_computes("logits", &model.forward(&kept.ids("input_ids")).unwrap());
 }

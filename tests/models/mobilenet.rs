@@ -143,3 +143,13 @@ fn mobilenets_are_saved_as_slim_stores_them() {
     let report = Kept::open("mobilenet_v2").assert_saved_as_it_was(&NameMap::mobilenet_v2(), |vb| MobileNet::v2(&vb));
     assert_eq!(report.loaded.len(), 67);
 }
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_statistics_of_another_layer_are_seen_in_the_outputs() {
+    let kept = Kept::open("mobilenet_v1");
+    let mean = "mobilenet_v1.layer.2.normalization.running_mean";
+    let other = "MobilenetV1/Conv2d_1_pointwise/BatchNorm/moving_mean";
+    let (_, vb) = kept.import(NameMap::mobilenet_v1().rename(mean, other));
+    MobileNet::v1(&vb).unwrap().forward(&kept).unwrap();
+}

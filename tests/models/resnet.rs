@@ -223,3 +223,13 @@ fn resnets_are_saved_as_slim_stores_them() {
     let report = Kept::open("resnet_v2").assert_saved_as_it_was(&names, |vb| V2::new(&vb));
     assert_eq!(report.loaded.len(), 110);
 }
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
+    let kept = Kept::open("resnet_v2");
+    let names = NameMap::resnet_v2("resnet_v2_50");
+    let other = "resnet_v2_50/block2/unit_2/bottleneck_v2/conv1/BatchNorm/gamma";
+    let (_, vb) = kept.import(names.rename("stages.1.blocks.1.norm3.weight", other));
+    V2::new(&vb).unwrap().forward(&kept).unwrap();
+}

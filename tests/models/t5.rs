@@ -58,17 +58,17 @@ fn the_encoder_computes_what_it_computes_in_tensorflow() {
     }
 }
 
-/// Up to the distance of 7; see the next test.
+/// Up to a distance of 8; see the next test.
 #[test]
 fn the_decoder_computes_what_it_computes_in_tensorflow() {
     for (name, names, gated) in [("t5", NameMap::t5(), false), ("mt5", NameMap::mt5(), true)] {
         let kept = Kept::open(name);
         let (import, vb) = kept.import(names);
         let mut model = T5ForConditionalGeneration::load(vb, &config(gated)).unwrap();
-        let ours = logits(&mut model, &kept, 8).unwrap();
+        let ours = logits(&mut model, &kept, 9).unwrap();
         // With tied embeddings, Candle multiplies by the root of `d_model` where TensorFlow divides by it.
         let ours = if gated { ours } else { (ours / 16.0).unwrap() };
-        let difference = difference(&first(&kept, 8), &ours);
+        let difference = difference(&first(&kept, 9), &ours);
         println!("{name} logits: {difference:.1e}");
         assert!(difference <= 1e-5, "{difference:.1e}");
         let report = import.report();
@@ -101,4 +101,14 @@ fn t5_is_saved_as_mesh_tensorflow_stores_it() {
             Kept::open(name).assert_saved_as_it_was(&names, |vb| T5ForConditionalGeneration::load(vb, &config(gated)));
         assert_eq!(report.loaded.len(), count, "{report}");
     }
+}
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
+    let kept = Kept::open("t5");
+    let scale = "encoder.block.1.layer.1.layer_norm.weight";
+    let names = NameMap::t5().rename(scale, "encoder/block_001/layer_000/layer_norm/scale");
+    let mut model = T5EncoderModel::load(kept.import(names).1, &config(false)).unwrap();
+    kept.assert_computes("encoder_output", &model.forward(&kept.ids("input_ids")).unwrap());
 }

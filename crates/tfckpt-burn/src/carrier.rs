@@ -27,6 +27,15 @@ pub(crate) struct State {
     pub(crate) scalars: Vec<(String, Scalar)>,
 }
 
+impl State {
+    /// The names of all fields.
+    pub(crate) fn fields(&self) -> BTreeSet<String> {
+        let tensors = self.tensors.iter().map(|(field, _)| field);
+        let scalars = self.scalars.iter().map(|(field, _)| field);
+        tensors.chain(scalars).cloned().collect()
+    }
+}
+
 /// What an optimizer keeps for each parameter, by the parameter's id.
 pub(crate) type States = BTreeMap<u64, State>;
 

@@ -40,6 +40,22 @@ pub enum Error {
         reason: String,
     },
 
+    /// The checkpoint has the state of another optimizer for a parameter, or of one with other options.
+    #[error(
+        "the checkpoint has `{name}` for parameter `{path}`, which is not state of {optimizer}{reason}; nothing was restored: \
+         use the optimizer that it was saved with, or begin anew from its weights with `init_from`"
+    )]
+    AnotherOptimizer {
+        /// The parameter.
+        path: String,
+        /// The variable that shows it.
+        name: String,
+        /// The optimizer that was to be restored.
+        optimizer: &'static str,
+        /// Why it is not the same; empty, or in brackets.
+        reason: String,
+    },
+
     /// A parameter has more axes than can be taken out of a record of Burn.
     #[error(
         "parameter `{path}` has {rank} axes, and Burn's learner hands over no more than 10: reshape it, or save the model by `TfCheckpoints::save`"

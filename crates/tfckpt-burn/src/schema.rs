@@ -181,22 +181,10 @@ impl Parameter {
         let compound = self.compound(names)?;
         let member = compound.as_ref().and_then(|compound| compound.member(&self.path));
         let recipes: Vec<Recipe> = member.map(|member| member.recipes.clone()).unwrap_or_default();
-        let mut sources: Vec<String> = Vec::new();
-        // The plainest comes last, and says best what is looked for.
-        for source in recipes.iter().rev().flat_map(Recipe::sources) {
-            sources.extend(
-                source
-                    .names
-                    .iter()
-                    .filter(|name| !sources.contains(name))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
-        }
         Ok(Target {
             path: self.path.clone(),
             names: match member {
-                Some(_) => sources,
+                Some(member) => member.names.clone(),
                 None => names.names(&self.path, self.layer(names)),
             },
             dtypes: match recipes.is_empty() {

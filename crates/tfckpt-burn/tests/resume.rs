@@ -398,7 +398,7 @@ fn the_state_of_another_optimizer_is_refused() {
     );
     let before = net.clone().into_record().into_bytes().unwrap();
     let result = TfCheckpoints::new(dir.path()).restore_or_initialize(&mut net, &mut sgd, &mut rates);
-    assert!(matches!(result, Err(Error::IncompleteOptimizer { .. })), "{result:?}");
+    assert!(matches!(result, Err(Error::AnotherOptimizer { .. })), "{result:?}");
     assert_eq!(net.into_record().into_bytes().unwrap().to_vec(), before.to_vec());
 }
 

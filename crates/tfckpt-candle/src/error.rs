@@ -50,6 +50,21 @@ pub enum Error {
         variable: String,
     },
 
+    /// The checkpoint has the state of another optimizer, or of one with other options. Some of its names are the same.
+    #[error(
+        "checkpoint `{}` has `{found}`, which {optimizer} with its settings does not keep: build the optimizer that wrote \
+         it, or restore the variables alone, with `Variables::restore`",
+        prefix.display()
+    )]
+    OtherOptimizer {
+        /// The checkpoint's prefix.
+        prefix: PathBuf,
+        /// The optimizer of the run.
+        optimizer: String,
+        /// What shows it.
+        found: String,
+    },
+
     /// Training cannot go on from a checkpoint that does not say how far it had come.
     #[error("checkpoint `{}` has no int64 or int32 scalar `global_step`: restore its variables alone, with `Variables::restore`", prefix.display())]
     NoGlobalStep {

@@ -7,7 +7,8 @@
 //! | fine-tune: fill a part of a model from another one's | [`Variables::init_from_checkpoint`], [`Run::init_from`] |
 //! | save and restore a `VarMap` | [`Variables`] |
 //! | get the variables of a graph whose code is lost | [`import_meta_graph`] |
-//! | save a training run as it goes, and resume it | [`Run`], with [`Adam`] or [`AdamW`] |
+//! | save a training run as it goes, and resume it | [`Run`], with [`Adam`], [`AdamW`] or another optimizer |
+//! | train as TensorFlow or Keras does, number for number | [`Sgd`], [`Adam`], [`KerasAdamW`], [`RmsProp`], [`Adagrad`], [`Adadelta`], [`Adamax`], [`Nadam`], [`Lion`], [`Ftrl`] |
 //! | draw random numbers that a resumed run draws again | [`dropout`], [`Dropout`], [`uniform`], [`normal`] |
 //!
 //! ```
@@ -82,9 +83,15 @@ pub use error::{Error, Result};
 pub use import::{Import, var_builder};
 pub use layers::{Layers, recording};
 pub use meta_graph::{ImportedGraph, ImportedVariable, import_meta_graph};
-pub use optim::{Adam, AdamW, Changes, CheckpointedOptimizer, OptimizerState, ParamsAdam};
+pub use optim::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Changes, CheckpointedOptimizer, Clip, Ftrl, KerasAdamW, Lion, Nadam,
+    OptimizerState, ParamsAdadelta, ParamsAdagrad, ParamsAdam, ParamsAdamax, ParamsFtrl, ParamsKerasAdamW, ParamsLion,
+    ParamsNadam, ParamsRmsProp, ParamsSgd, RmsProp, Sgd, TfOptimizer,
+};
 pub use random::{Dropout, dropout, normal, uniform};
 pub use run::Run;
+/// How the state of optimizers is called.
+pub use tfckpt::optimizers;
 /// Parts of a training loop, which [`Run`] takes: epochs, random numbers, listeners, signals.
 pub use tfckpt::training;
 pub use variables::Variables;

@@ -8,7 +8,7 @@ use tfckpt::{Checkpoint, VariableInfo};
 use crate::bridge::{self, stored_dtype};
 use crate::kinds::{Known, Params, kinds, kinds_with, split};
 use crate::recurrent;
-use crate::ways::{Way, sources, ways};
+use crate::ways::{Way, ways};
 
 /// What a layer asks for.
 #[derive(Debug)]
@@ -94,14 +94,15 @@ impl<'a> Lookup<'a, '_> {
             Ok(compounds) => compounds,
             Err(error) => return wrong(error),
         };
-        let mut misfit = None;
+        let own = self.names.names(need.path, Layer::Other);
+        let (mut misfit, mut made) = (None, None);
         for compound in norm.into_iter().chain(recurrent) {
             let Some(member) = compound.member(need.path) else {
                 continue;
             };
             let target = Target {
                 path: need.path.to_owned(),
-                names: sources(member),
+                names: member.names.clone(),
                 dtypes: bridge::FLOATS.to_vec(),
                 shape: dims.to_vec(),
                 recipes: member.recipes.clone(),
@@ -110,10 +111,18 @@ impl<'a> Lookup<'a, '_> {
             let plan = Plan::partial(self.checkpoint, std::slice::from_ref(&target));
             match (plan.report().is_complete(), plan.report().mismatched.is_empty()) {
                 (true, _) => {
-                    return match compound.check(self.checkpoint) {
-                        Ok(()) => Some(Outcome::Made(target)),
-                        Err(error) => wrong(error),
-                    };
+                    if let Err(error) = compound.check(self.checkpoint) {
+                        return wrong(error);
+                    }
+                    let loaded = plan.into_report().loaded.into_iter().map(|loaded| loaded.name);
+                    let from: Vec<String> = loaded.collect();
+                    if from.iter().any(|name| own.contains(name)) {
+                        return Some(Outcome::Made(target));
+                    }
+                    // Without a cell in the names, a kernel may be that of an LSTM or of a GRU.
+                    if made.replace(target).is_some() {
+                        return Some(Outcome::Wrong(ambiguous(need.path, from)));
+                    }
                 }
                 (_, false) => {
                     let refused = compound.check(self.checkpoint).err();
@@ -123,7 +132,10 @@ impl<'a> Lookup<'a, '_> {
                 _ => {}
             }
         }
-        misfit.and_then(wrong)
+        match made {
+            Some(target) => Some(Outcome::Made(target)),
+            None => misfit.and_then(wrong),
+        }
     }
 
     /// Whether some kind of layer would find a parameter at `path`. Looks at the index alone.

@@ -121,7 +121,7 @@ pub(crate) fn candidates(names: &NameMap, params: &Params, path: &str, dims: &[u
     };
     let mut all = Vec::new();
     for kind in kinds {
-        let gates = gates(kind)?.len();
+        let gates = gates(kind).map_err(|error| within(error, module))?.len();
         if width % gates != 0 {
             continue;
         }
@@ -227,15 +227,20 @@ fn scope(kind: Layer, module: &str, layer: usize, reverse: bool, both: bool) -> 
     }
 }
 
-fn compound(names: &NameMap, kind: Layer, modules: &[String], group: &Group) -> Result<Compound, Error> {
-    let in_module = |error| match error {
+/// The error of a layer that did not know its path.
+fn within(error: Error, path: &str) -> Error {
+    match error {
         Error::Unrepresentable { module, reason } if module.is_empty() => Error::Unrepresentable {
-            module: modules.first().cloned().unwrap_or_default(),
+            module: path.to_owned(),
             reason,
         },
         other => other,
-    };
-    let gates = gates(kind).map_err(in_module)?;
+    }
+}
+
+fn compound(names: &NameMap, kind: Layer, modules: &[String], group: &Group) -> Result<Compound, Error> {
+    let module = modules.first().map_or("", String::as_str);
+    let gates = gates(kind).map_err(|error| within(error, module))?;
     let parameter = |(field, (path, dims)): (&Field, &(String, Vec<usize>))| RecurrentParameter {
         path: path.clone(),
         dims: dims.clone(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tfckpt::map::{Compound, DenseOrder, Layer, Layout, Member, NameMap};
+use tfckpt::map::{Compound, DenseOrder, Layer, Layout, NameMap};
 
 use crate::kinds::{Known, Params, kinds, split};
 
@@ -57,29 +57,15 @@ pub(crate) fn certain_ways<'p>(
     if unknown.is_empty() { Ok(certain) } else { Err(unknown) }
 }
 
-/// The names of the variables that a parameter is made of.
-pub(crate) fn sources(member: &Member) -> Vec<String> {
-    let main = member
-        .recipes
-        .iter()
-        .rev()
-        .flat_map(|recipe| recipe.sources())
-        .flat_map(|source| &source.names);
-    let mut names: Vec<String> = Vec::new();
-    for name in main {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    names
-}
-
 impl Way {
     /// Of a parameter that is made of others.
     pub(crate) fn made(path: &str, compound: Arc<Compound>) -> Self {
         Way {
             kind: Layer::Other,
-            names: compound.member(path).map(sources).unwrap_or_default(),
+            names: compound
+                .member(path)
+                .map(|member| member.names.clone())
+                .unwrap_or_default(),
             layout: Layout::Same,
             compound: Some(compound),
         }

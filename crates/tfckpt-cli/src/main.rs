@@ -6,6 +6,7 @@
 
 mod convert;
 mod failure;
+mod graph;
 mod latest;
 mod ls;
 mod map;
@@ -39,6 +40,7 @@ use crate::failure::{Exit, Failure};
   tfckpt retention run --max-to-keep 3       what would be kept, and why
   tfckpt convert run model.safetensors       from TensorFlow, and back by swapping the two
   tfckpt map draft model.safetensors run     which variable each parameter may be
+  tfckpt graph run/model.ckpt-100.meta       variables, signatures and operations of a graph
 
 A checkpoint is named by its prefix, the part that its files PREFIX.index and
 PREFIX.data-00000-of-00001 share; one of these files, its directory (for the latest
@@ -62,6 +64,7 @@ enum Command {
     Wait(wait::Args),
     Convert(convert::Args),
     Map(map::Args),
+    Graph(graph::Args),
 }
 
 /// What a command is for, then examples, then the rest.
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Wait(args) => wait::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Map(args) => return ended(map::run(&args)),
+        Command::Graph(args) => graph::run(&args),
     };
     ended(result.map(|()| Exit::Ok))
 }

@@ -103,7 +103,8 @@ pub use dtype::DType;
 pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, MappingFault, Result, Skipped, TableError};
 pub use limits::Limits;
 pub use meta::{
-    AttrValue, Collection, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo, VariableKind,
+    AttrValue, Collection, Function, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo,
+    VariableKind,
 };
 pub use shape::Shape;
 pub use slice::Slice;

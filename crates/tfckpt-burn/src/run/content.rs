@@ -1,5 +1,7 @@
 //! What makes up a checkpoint, taken down at one moment and written at another.
 
+use std::sync::Arc;
+
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
@@ -9,6 +11,7 @@ use tfckpt::Variable;
 use super::{Shared, State};
 use crate::carrier::States;
 use crate::error::Result;
+use crate::optimizer::{self, AllTraits};
 use crate::schema::Schema;
 use crate::{module, parts};
 
@@ -43,6 +46,22 @@ impl State {
 }
 
 impl Shared {
+    /// What is known of the optimizers: found out once.
+    pub(super) fn traits_of(&self, optimizer: &ModuleOptimizer, schema: &Schema) -> Result<Arc<AllTraits>> {
+        let mut traits = super::lock(&self.traits);
+        if let Some(traits) = &*traits {
+            return Ok(traits.clone());
+        }
+        let found = Arc::new(optimizer::traits_of(optimizer, schema)?);
+        *traits = Some(found.clone());
+        Ok(found)
+    }
+
+    /// The same, when nobody has an optimizer at hand any more.
+    pub(super) fn traits(&self) -> Arc<AllTraits> {
+        super::lock(&self.traits).clone().unwrap_or_default()
+    }
+
     /// What a training has at hand after a step.
     pub(super) fn content<M: Module>(
         &self,
@@ -52,6 +71,7 @@ impl Shared {
     ) -> Result<Content> {
         let schema = Schema::of(model);
         let variables = module::variables(model, &schema, &self.names())?;
+        self.traits_of(optimizer, &schema)?;
         let (optimizer, parameters) = (optimizer.clone(), schema.clone());
         let state = self.state();
         Ok(Content {

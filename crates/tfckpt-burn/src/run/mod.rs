@@ -21,7 +21,7 @@ use tfckpt::training::{Hooks, Listeners};
 use tfckpt::{DType, Saver};
 
 use crate::module;
-use crate::optimizer::OptimizerNames;
+use crate::optimizer::{AllTraits, Naming};
 pub(crate) use content::Content;
 pub use event::Event;
 use event::OnEvent;
@@ -65,7 +65,9 @@ pub(crate) struct Shared {
     names: NameMap,
     /// The dtypes that parameters were restored from and that Burn lacks.
     stored: Mutex<BTreeMap<String, DType>>,
-    pub(crate) optimizer: OptimizerNames,
+    pub(crate) optimizer: Naming,
+    /// What is known of the optimizers, once it was found out.
+    traits: Mutex<Option<Arc<AllTraits>>>,
     /// Burn's names of validation metrics, and ours.
     pub(crate) valid_metrics: Vec<(String, String)>,
     seed: Option<u64>,
@@ -115,10 +117,8 @@ impl TfCheckpoints {
         let shared = Shared {
             names: NameMap::keras(),
             stored: Mutex::default(),
-            optimizer: OptimizerNames {
-                name: "Adam".to_owned(),
-                betas: (0.9, 0.999),
-            },
+            optimizer: Naming::default(),
+            traits: Mutex::default(),
             valid_metrics: Vec::new(),
             seed: None,
             saves_on_panic: false,

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tfckpt::io::{Durability, Progress};
 use tfckpt::map::NameMap;
 use tfckpt::objects::ObjectLayout;
+use tfckpt::optimizers::{Convention, OptimizerNames};
 use tfckpt::training::{CheckpointRng, Checkpointable, Epochs, SaveListener, Stop, Trigger};
 use tfckpt::{Clock, Saver, WhenBusy};
 
@@ -23,25 +24,60 @@ impl TfCheckpoints {
     }
 
     /// Writes object-based checkpoints, which `tf.train.Checkpoint(model=…, optimizer=…)` of TensorFlow 2 restores into
-    /// Python objects that are laid out so. Burn's own counters and all that is tracked stay outside of them. Default:
+    /// Python objects that are laid out so. Burn's own counters and all that is tracked stay outside of them. The
+    /// [convention](Self::optimizer_convention) is that of the layout's optimizer. Default:
     /// name-based ones, for `tf.compat.v1.train.Saver`. Either kind is restored from, whatever is written.
     #[must_use]
     pub fn objects(self, layout: ObjectLayout) -> Self {
         let layout = layout.outside(scheduler::SCOPE).outside(OWN);
-        self.with_writer(|writer| writer.objects = Some(layout))
+        let run = self.with(|shared| {
+            let names = layout.given_optimizer_names().cloned();
+            let convention = names.as_ref().map(OptimizerNames::convention);
+            if let Some(convention) = convention.or(layout.optimizer_convention()) {
+                shared.optimizer.convention = convention;
+            }
+            shared.optimizer.names.extend(names);
+        });
+        run.with_writer(|writer| writer.objects = Some(layout))
     }
 
-    /// What the slots of the Adam family are called: `VARIABLE/Adam` and `VARIABLE/Adam_1`. Default: `Adam`.
+    /// What the state of optimizers is called when it is saved: as in `tf.compat.v1.train`, in Keras 2 or in Keras 3. A
+    /// restore finds the state in any of them, and what TensorFlow does not have under names of its own. Default:
+    /// [`Convention::V1`], `VARIABLE/Adam` and `VARIABLE/Adam_1`.
+    ///
+    /// State that means something else in TensorFlow is kept under names of its own, `VARIABLE/optimizer/FIELD`, and never
+    /// under TensorFlow's: a momentum with dampening, which Burn's `SgdConfig` has by default, or that of Burn's `RmsProp`,
+    /// which has no learning rate in it. [`optim`](crate::optim) has optimizers whose state is TensorFlow's. As Burn shows no
+    /// settings of an optimizer, those of Burn's and ours are found out by steps on single numbers; one of your own never
+    /// makes a step that you did not ask for.
+    #[must_use]
+    pub fn optimizer_convention(self, convention: Convention) -> Self {
+        self.with(|shared| shared.optimizer.convention = convention)
+    }
+
+    /// What optimizers are called: the `name` that their Python classes are given, which is in the names of the slots.
+    /// Default: `Adam`, `RMSProp`, as TensorFlow calls them itself.
     #[must_use]
     pub fn optimizer_name(self, name: impl Into<String>) -> Self {
-        self.with(|shared| shared.optimizer.name = name.into())
+        self.with(|shared| shared.optimizer.name = Some(name.into()))
     }
 
-    /// The decay rates of the Adam family. Burn does not show them, and TensorFlow stores their powers,
-    /// `beta1_power` and `beta2_power`. Default: 0.9 and 0.999, as Burn's.
+    /// All names of the state of the optimizers of one kind: scopes, and the numbers of a second optimizer. Sets the
+    /// [convention](Self::optimizer_convention) as well. May be called for several kinds, where groups of parameters have
+    /// optimizers of their own.
+    #[must_use]
+    pub fn optimizer_names(self, names: OptimizerNames) -> Self {
+        self.with(|shared| {
+            shared.optimizer.convention = names.convention();
+            shared.optimizer.names.push(names);
+        })
+    }
+
+    /// The decay rates of the Adam family, whose powers TensorFlow stores as `beta1_power` and `beta2_power`. Default: those
+    /// that the optimizer is found to have.
     #[must_use]
     pub fn adam_betas(self, beta1: f32, beta2: f32) -> Self {
-        self.with(|shared| shared.optimizer.betas = (beta1, beta2))
+        self.with(|shared| shared.optimizer.betas = Some((beta1, beta2)))
     }
 
     /// A generator of random numbers, whose clones the training draws from: a resumed run draws what the other would

@@ -19,6 +19,8 @@ impl TfCheckpoints {
     /// nothing is changed. Locks the directory against other processes that would save there. Saves a run that begins, if
     /// it is to be [saved at its start](Self::save_at_start). After an error nothing is changed.
     ///
+    /// A checkpoint without a `global_step`, as Keras saves it, is at the step that its optimizer has counted.
+    ///
     /// # Errors
     /// The directory has checkpoints, but the latest cannot be read or does not fit: a run never starts again by
     /// accident. [`tfckpt::Error::State`] for a tracked state or a position that the checkpoint does not have or that does
@@ -84,9 +86,21 @@ impl Shared {
         scheduler: &mut ModuleLrScheduler,
     ) -> Result<()> {
         let schema = Schema::of(model);
-        let loaded = optimizer::load(optimizer.clone(), checkpoint, &schema, &self.names, &self.optimizer)?;
+        let traits = self.traits_of(optimizer, &schema)?;
+        let loaded = optimizer::load(
+            optimizer.clone(),
+            checkpoint,
+            &schema,
+            &self.names,
+            &self.optimizer,
+            &traits,
+        )?;
         let rates = scheduler.clone().load_record(scheduler::record(checkpoint)?);
-        let (place, global_step) = (Place::read(checkpoint)?, checkpoint.global_step()?.unwrap_or(0));
+        let place = Place::read(checkpoint)?;
+        let global_step = match checkpoint.global_step()? {
+            Some(step) => step,
+            None => optimizer::step(checkpoint, &self.optimizer, &traits)?.unwrap_or(0),
+        };
         let before = self.state().hooks.restore(checkpoint, global_step)?;
         // What reads into the model comes last, and changes nothing if it fails.
         match module::load(model, checkpoint, &self.names, false) {

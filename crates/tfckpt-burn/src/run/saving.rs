@@ -5,9 +5,10 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use tfckpt::Saved;
 
-use super::writer::Outcome;
+use super::writer::{Outcome, Slots};
 use super::{Content, Event, Shared, TfCheckpoints};
 use crate::error::Result;
+use crate::optimizer;
 
 impl TfCheckpoints {
     /// Saves now; `None` if this step is saved already, or in the background and not finished yet.
@@ -94,14 +95,23 @@ impl Shared {
 
     /// Writes, perhaps in the background.
     pub(super) fn write(&self, content: Content) -> Result<Outcome> {
+        let slots = Slots {
+            naming: self.optimizer.clone(),
+            traits: self.traits(),
+        };
         let mut writer = self.writer();
-        if let Some(layout) = writer.objects.take() {
+        if let Some(mut layout) = writer.objects.take() {
+            if layout.given_optimizer_names().is_none()
+                && let Some(names) = optimizer::object_names(&slots.traits, &slots.naming)
+            {
+                layout = layout.optimizer_names(names);
+            }
             let state = self.state();
             let layout = state.hooks.names().fold(layout, |layout, name| layout.outside(name));
             drop(state);
             writer.change(|saver| saver.objects(layout));
         }
-        let outcome = writer.write(content, &self.names, &self.optimizer, self.on_event.as_ref())?;
+        let outcome = writer.write(content, &self.names, slots, self.on_event.as_ref())?;
         drop(writer);
         if let Some(saved) = &outcome.committed {
             self.tell(&Event::Saved(saved));

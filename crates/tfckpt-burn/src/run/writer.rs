@@ -1,5 +1,7 @@
 //! What saves, in the foreground or in the background.
 
+use std::sync::Arc;
+
 use tfckpt::map::NameMap;
 use tfckpt::objects::ObjectLayout;
 use tfckpt::{BackgroundSaver, Saved, Saver, Submitted, Variable, WhenBusy};
@@ -7,8 +9,8 @@ use tfckpt::{BackgroundSaver, Saved, Saver, Submitted, Variable, WhenBusy};
 use super::content::Content;
 use super::event::{Event, OnEvent};
 use crate::error::{Error, Result};
-use crate::optimizer::OptimizerNames;
-use crate::{optimizer, scheduler};
+use crate::optimizer::{self, AllTraits, Naming};
+use crate::scheduler;
 
 /// Writes checkpoints.
 pub(super) struct Writer {
@@ -20,6 +22,13 @@ pub(super) struct Writer {
     background: Option<BackgroundSaver>,
     /// The newest step that is saved, or on its way.
     pub(super) last_saved: Option<i64>,
+}
+
+/// What the state of optimizers is called, and what is known of them.
+#[derive(Debug)]
+pub(super) struct Slots {
+    pub(super) naming: Naming,
+    pub(super) traits: Arc<AllTraits>,
 }
 
 /// What became of a save.
@@ -64,7 +73,7 @@ impl Writer {
         &mut self,
         content: Content,
         names: &NameMap,
-        slots: &OptimizerNames,
+        slots: Slots,
         on_event: Option<&OnEvent>,
     ) -> Result<Outcome> {
         let global_step = content.global_step;
@@ -73,7 +82,7 @@ impl Writer {
         }
         let again = self.last_saved == Some(global_step);
         // Clones, and never the run itself: what is written in the background must not outlive who waits for it.
-        let (names, slots, on_event) = (names.clone(), slots.clone(), on_event.cloned());
+        let (names, on_event) = (names.clone(), on_event.cloned());
         let write = move |saver: &mut Saver| -> Result<Saved> {
             *saver = std::mem::replace(saver, Saver::new("")).overwrite(again);
             let mut content = content;
@@ -136,9 +145,17 @@ impl Writer {
 }
 
 impl Content {
-    fn into_variables(self, names: &NameMap, slots: &OptimizerNames) -> Result<Vec<Variable<'static>>> {
+    fn into_variables(self, names: &NameMap, slots: &Slots) -> Result<Vec<Variable<'static>>> {
         let mut variables = self.variables;
-        variables.extend(optimizer::variables((self.states)()?, &self.schema, names, slots)?);
+        let states = (self.states)()?;
+        variables.extend(optimizer::variables(
+            states,
+            &self.schema,
+            names,
+            &slots.naming,
+            &slots.traits,
+            self.global_step,
+        )?);
         variables.extend(scheduler::variables(self.scheduler)?);
         variables.extend(self.others);
         Ok(variables)

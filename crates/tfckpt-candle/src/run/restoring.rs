@@ -10,6 +10,7 @@ use super::Run;
 use crate::assign;
 use crate::entries;
 use crate::error::{Error, Result};
+use crate::optim::{Absent, Counter};
 
 impl Run {
     /// Goes on from the latest checkpoint of the directory, or from the values that the model was built with if
@@ -52,11 +53,15 @@ impl Run {
     /// Goes on from this checkpoint, which may lie elsewhere and be TensorFlow's. All or nothing, as
     /// [`Variables::restore`](crate::Variables::restore), for everything that the run saves.
     ///
+    /// A checkpoint without a `global_step`, as Keras saves it, is at the step that its optimizer has counted, if the
+    /// run's optimizer is one of Keras. The state of another optimizer is refused, as far as names can tell.
+    ///
     /// A checkpoint without a position in the [epochs](Self::epochs) is taken to be after as many batches as steps; one
     /// without metrics has none.
     ///
     /// # Errors
     /// As [`Variables::restore`](crate::Variables::restore), and [`Error::NoGlobalStep`], [`Error::UnknownVariable`],
+    /// [`Error::OtherOptimizer`],
     /// [`tfckpt::Error::State`] for a tracked state or a position that the checkpoint does not have or that does not fit.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<LoadReport> {
         let report = self.take(checkpoint)?;
@@ -65,9 +70,12 @@ impl Run {
     }
 
     fn take(&mut self, checkpoint: &Checkpoint) -> Result<LoadReport> {
-        let step = checkpoint.global_step()?.ok_or_else(|| Error::NoGlobalStep {
-            prefix: checkpoint.prefix(),
-        })?;
+        let step = match checkpoint.global_step()? {
+            Some(step) => step,
+            None => self.steps_of_keras(checkpoint)?.ok_or_else(|| Error::NoGlobalStep {
+                prefix: checkpoint.prefix(),
+            })?,
+        };
         // The little states can be given back their values; what is read into variables cannot, so that it comes last.
         let before = self.hooks.restore(checkpoint, step)?;
         let report = self.take_variables(checkpoint, step);
@@ -78,13 +86,13 @@ impl Run {
     }
 
     fn take_variables(&mut self, checkpoint: &Checkpoint, step: i64) -> Result<LoadReport> {
+        let mut entries = self.entries()?;
+        self.check_slots(checkpoint, &entries)?;
         // TensorFlow's optimizers keep no count of their own steps.
-        let (counters, mut entries) = (self.step_counters(), self.entries()?);
-        let is_absent = |name: &String| !checkpoint.contains(name);
-        entries.retain(|entry| {
-            let counts = counters.iter().any(|counter| counter.name == entry.path);
-            !(counts && is_absent(&entry.path))
-        });
+        let is_absent = |names: &[String]| !names.iter().any(|name| checkpoint.contains(name));
+        let absent: Vec<&Counter> = self.optional_counters();
+        let absent: Vec<&Counter> = absent.into_iter().filter(|counter| is_absent(&counter.names)).collect();
+        entries.retain(|entry| !absent.iter().any(|counter| counter.name() == entry.path));
         let ours: Vec<&str> = self.hooks.names().chain([GLOBAL_STEP]).collect();
         let names = &self.variables.names;
         let is_ours = |name: &str| {
@@ -96,7 +104,7 @@ impl Run {
         };
         let report = entries::restore(&entries, checkpoint, self.variables.verify_first, is_ours)?;
         self.variables.layers.remember(&report);
-        for counter in counters.iter().filter(|counter| is_absent(&counter.name)) {
+        for counter in absent.iter().filter(|counter| counter.absent == Absent::GlobalStep) {
             counter
                 .value
                 .set(&candle_core::Tensor::new(step, counter.value.device())?)?;

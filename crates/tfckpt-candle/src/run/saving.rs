@@ -5,6 +5,7 @@ use tfckpt::{Saved, Variable};
 use super::Run;
 use super::writer::Write;
 use crate::error::Result;
+use crate::optim::OptimizerState;
 
 impl Run {
     /// Saves now; `None` if this very step is saved already, or in the background and not finished yet.
@@ -73,7 +74,17 @@ impl Run {
         if let Some(layout) = self.objects.take() {
             let tracked = self.tracked.iter().map(|(name, _)| name.as_str());
             let outside = tracked.chain(self.hooks.names());
-            let layout = outside.fold(layout, |layout, name| layout.outside(name));
+            let mut layout = outside.fold(layout, |layout, name| layout.outside(name));
+            // An object layout has one optimizer.
+            if let [names] = self
+                .optimizers
+                .iter()
+                .filter_map(OptimizerState::known_names)
+                .collect::<Vec<_>>()
+                .as_slice()
+            {
+                layout = layout.optimizer_names((*names).clone());
+            }
             self.writer.change(|saver| saver.objects(layout));
         }
         // For the rules by which the saver keeps checkpoints.

@@ -9,6 +9,10 @@
 //! all of them, as Targets --Plan--> steps in file order, or one error with every problem in it
 //! ```
 //!
+//! What BERT, T5, MobileNet and other networks are called by their authors is known: [`NameMap::bert`], [`albert`](NameMap::albert),
+//! [`electra`](NameMap::electra), [`mobilebert`](NameMap::mobilebert), [`gpt2`](NameMap::gpt2), [`t5`](NameMap::t5),
+//! [`mobilenet_v1`](NameMap::mobilenet_v1), [`resnet_v1`](NameMap::resnet_v1), [`efficientnet`](NameMap::efficientnet).
+//!
 //! A restore fills all of a model. Fine-tuning fills a part of it, perhaps under other names: an [`AssignmentMap`] or a
 //! `WarmStart` says which, and makes such a plan out of all [`ModelVariable`]s.
 
@@ -16,6 +20,7 @@ mod assign;
 mod convert;
 mod hint;
 mod layer;
+mod leftovers;
 mod mapping;
 mod models;
 mod names;
@@ -28,6 +33,7 @@ pub use assign::WarmStart;
 pub use assign::{Assign, AssignmentMap, ModelVariable, Purpose};
 pub use convert::{Conversion, Fidelity};
 pub use layer::{DenseOrder, ForgetBias, GruCell, Layer, LstmCell, RnnCell, Role, SeparablePart};
+pub use leftovers::Leftovers;
 pub use mapping::{Draft, Mapping, Uncertain};
 pub use names::{Averages, Casts, Indices, NameMap, Rule};
 pub use plan::{Filling, Plan, Step, Target};

@@ -246,12 +246,12 @@ impl<'c> Draft<'c> {
         match self.kitchen.order(checkpoint, index, target) {
             Ok(uses) => {
                 self.used.extend(uses.variables.iter().map(|info| info.key()));
-                let mut names: Vec<String> = uses
-                    .variables
-                    .iter()
-                    .map(|info| checkpoint.display_name(info))
-                    .collect();
-                names.dedup();
+                let mut names: Vec<String> = Vec::new();
+                for name in uses.variables.iter().map(|info| checkpoint.display_name(info)) {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
                 self.report.loaded.push(Loaded {
                     path: target.path.clone(),
                     name: names.join(" + "),

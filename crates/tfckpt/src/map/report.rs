@@ -210,7 +210,7 @@ impl fmt::Display for LoadReport {
         section(f, &self.missing, |f, missing| write!(f, "missing: {missing}"))?;
         section(f, &self.mismatched, |f, wrong| write!(f, "mismatched: {wrong}"))?;
         section(f, &rounded, |f, loaded| write!(f, "rounded: {loaded}"))?;
-        section(f, &self.unused, |f, name| write!(f, "unused: `{name}`"))
+        section(f, &self.leftovers().in_order(), |f, name| write!(f, "unused: `{name}`"))
     }
 }
 

@@ -4,6 +4,7 @@
 //! `import_meta_graph` makes of it.
 
 mod attr;
+mod functions;
 mod nodes;
 mod prescan;
 mod reader;
@@ -11,6 +12,7 @@ mod variables;
 mod writer;
 
 pub use attr::{AttrValue, Tensor};
+pub use functions::Function;
 pub use reader::{Collection, MetaGraph, Node, SaverInfo, Signature, TensorInfo};
 pub use variables::GraphVariable;
 pub use writer::VariableKind;

@@ -10,6 +10,9 @@ const LEAST_ATTR: usize = 3;
 /// The name of a function in its signature, of a letter.
 const LEAST_FUNCTION: usize = 5;
 
+/// The name of an argument of a function, of a letter.
+const LEAST_ARG: usize = 3;
+
 /// What is wrong with a `MetaGraphDef`, and at which byte. What is no message at all is left to the parser.
 pub(super) fn check(bytes: &[u8]) -> Result<(), (usize, &'static str)> {
     fields(bytes, 0, |field, at, message| match field {
@@ -24,6 +27,10 @@ fn graph(bytes: &[u8], at: usize) -> Result<(), (usize, &'static str)> {
         2 => fields(message, at, |field, at, message| match field {
             1 if message.len() < LEAST_FUNCTION => Err((at, "a function without a name")),
             1 => fields(message, at, |field, at, message| match field {
+                1 => fields(message, at, |field, at, message| match field {
+                    2 | 3 if message.len() < LEAST_ARG => Err((at, "an argument of a function without a name")),
+                    _ => Ok(()),
+                }),
                 3 => node(message, at),
                 _ => Ok(()),
             }),

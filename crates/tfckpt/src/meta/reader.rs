@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::attr::{AttrValue, dims};
+use super::functions::Function;
 use super::prescan;
 use super::variables::{GraphVariable, variables};
 use crate::dtype::DType;
@@ -97,12 +98,12 @@ pub struct TensorInfo {
 /// An operation of a graph.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'g> {
-    node: &'g NodeDef,
+    pub(super) node: &'g NodeDef,
 }
 
 impl MetaGraph {
     /// Reads the graph at `path`: a `.meta` file; a SavedModel's directory or its `saved_model.pb`, and of it the graph
-    /// for serving.
+    /// for serving; a `.pb` file with a `GraphDef` alone, which is what a frozen graph is.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::CorruptMetaGraph`], [`Error::LimitExceeded`], and [`Error::Unsupported`] for a graph in
@@ -127,6 +128,8 @@ impl MetaGraph {
         // The file may have grown in between.
         check_size(&path, bytes.len() as u64, limits)?;
         match path.extension().is_some_and(|extension| extension == "pb") {
+            // The first field of a SavedModel is a number, its schema's version; that of a GraphDef is a node.
+            true if bytes.first() == Some(&FIRST_NODE) => Self::decode(meta_graph_of(&bytes), path),
             true => Self::of_saved_model(&bytes, path),
             false => Self::decode(bytes, path),
         }
@@ -253,6 +256,15 @@ impl MetaGraph {
         })
     }
 
+    /// The functions of the graph's library, with what they take and return.
+    pub fn function_library(&self) -> impl Iterator<Item = Function<'_>> {
+        let library = self.graph.graph.as_ref().and_then(|graph| graph.library.as_ref());
+        library
+            .map_or(&[][..], |library| &library.function)
+            .iter()
+            .map(Function::new)
+    }
+
     /// The operations that the graph and its functions use, and how many nodes use each.
     pub fn ops(&self) -> BTreeMap<&str, usize> {
         let mut ops = BTreeMap::new();
@@ -325,6 +337,18 @@ impl<'g> Node<'g> {
             .last()
             .map(|(_, value)| value)
     }
+}
+
+/// The tag of a node in a `GraphDef`.
+const FIRST_NODE: u8 = 0x0a;
+
+/// A `MetaGraphDef` of a `GraphDef`, which becomes its second field.
+fn meta_graph_of(graph: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(graph.len() + 11);
+    bytes.push(0x12);
+    prost::encoding::encode_varint(graph.len() as u64, &mut bytes);
+    bytes.extend_from_slice(graph);
+    bytes
 }
 
 fn check_size(path: &Path, size: u64, limits: &Limits) -> Result<()> {

@@ -132,6 +132,16 @@ impl ObjectLayout {
         self
     }
 
+    /// The kind of optimizer that keeps the slots: see [`optimizer`](Self::optimizer).
+    pub fn optimizer_convention(&self) -> Option<Convention> {
+        self.optimizer
+    }
+
+    /// What was said of the names of the optimizer's variables: see [`optimizer_names`](Self::optimizer_names).
+    pub fn given_optimizer_names(&self) -> Option<&OptimizerNames> {
+        self.names.as_ref()
+    }
+
     /// The argument of `tf.train.Checkpoint` that holds the optimizer. Default: `optimizer`.
     #[must_use]
     pub fn optimizer_path(mut self, path: impl Into<String>) -> Self {

@@ -94,6 +94,11 @@ impl Row {
             Convention::Keras3 => self.keras3,
         }
     }
+
+    /// What the slot is called in all conventions.
+    pub(super) fn words(&self) -> [&'static str; 4] {
+        [self.v1, self.legacy, self.keras2, self.keras3]
+    }
 }
 
 const fn row(slot: Slot, words: [&'static str; 4], list: &'static str) -> Row {
@@ -298,7 +303,7 @@ impl OptimizerKind {
     /// The slot that is the last component of a variable's name in some convention; `words` are all of them.
     fn slot_called(self, word: &str, words: &BTreeSet<&str>) -> Option<Slot> {
         let is_called = |row: &Row| {
-            [row.v1, row.legacy, row.keras2, row.keras3].contains(&word)
+            row.words().contains(&word)
                 || [Convention::Keras2, Convention::Keras3]
                     .iter()
                     .filter_map(|&convention| self.object_slot(convention, row.slot))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::kind::{Convention, OptimizerKind, Slot, singular};
+use super::kind::{Convention, OptimizerKind, Row, Slot, singular};
 
 /// A number of an optimizer itself, a scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -280,13 +280,29 @@ impl OptimizerNames {
             let whole = own.is_empty() || further % own.len() == 0;
             return (!whole).then(|| name(0));
         }
-        let known: BTreeSet<String> = own.iter().flat_map(|slot| self.slot(variable, *slot)).collect();
+        // Adam's words for its moments stand for each other when a variable is looked for.
+        let mut known: BTreeSet<&str> = own
+            .iter()
+            .filter_map(|slot| self.kind.row(*slot))
+            .flat_map(Row::words)
+            .collect();
+        for pair in [["m", "momentum"], ["v", "velocity"]] {
+            if pair.iter().any(|word| known.contains(word)) {
+                known.extend(pair);
+            }
+        }
         let rows = OptimizerKind::ALL.iter().flat_map(|kind| {
             let list = |slot| kind.object_slot(self.convention, slot);
-            kind.rows().iter().map(move |row| (row, list(row.slot)))
+            kind.rows()
+                .iter()
+                .map(move |row| (row.word(self.convention), list(row.slot)))
         });
-        let names = rows.flat_map(|(row, list)| self.keras_slot(variable, row.word(self.convention), list));
-        names.into_iter().find(|name| !known.contains(name) && is_there(name))
+        let rows = rows.filter(|(word, list)| {
+            let object = list.map(singular);
+            !known.contains(word) && !object.is_some_and(|object| known.contains(object.as_str()))
+        });
+        let names = rows.flat_map(|(word, list)| self.keras_slot(variable, word, list));
+        names.into_iter().find(|name| is_there(name))
     }
 }
 

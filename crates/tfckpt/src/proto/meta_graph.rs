@@ -58,12 +58,30 @@ pub(crate) struct FunctionDef {
     pub(crate) signature: Option<OpDef>,
     #[prost(message, repeated, tag = "3")]
     pub(crate) node: Vec<NodeDef>,
+    /// By the name of an output: the tensor in the body that it is.
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub(crate) ret: BTreeMap<String, String>,
+    /// By the name of a control output: the node that must be done.
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(crate) control_ret: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct OpDef {
     #[prost(string, tag = "1")]
     pub(crate) name: String,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) input_arg: Vec<ArgDef>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) output_arg: Vec<ArgDef>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ArgDef {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(int32, tag = "3")]
+    pub(crate) dtype: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]

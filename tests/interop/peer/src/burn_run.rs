@@ -10,12 +10,13 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
 use tfckpt::objects::ObjectLayout;
 use tfckpt_burn::TfCheckpoints;
+use tfckpt_burn::optim::Adam;
 
-use crate::digits::{BATCH, Digits, print_live};
+use crate::digits::{BATCH, Digits, print_run};
 
 /// The network of `data/make_tf_digits.py`, function `saver`.
 #[derive(Module, Debug)]
@@ -47,7 +48,7 @@ impl Model {
 pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Option<ObjectLayout>) -> Result<()> {
     let device = Device::flex().autodiff();
     let mut model = Model::new(&device);
-    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    let mut optimizer = Adam::v1().init();
     let mut rate: ModuleLrScheduler = ConstantLr::from(1e-3).into();
     let loss = CrossEntropyLossConfig::new().init(&device);
     let mut checkpoints = TfCheckpoints::new(directory);
@@ -55,19 +56,21 @@ pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Opti
         checkpoints = checkpoints.objects(layout);
     }
     let start = checkpoints.restore_or_initialize(&mut model, &mut optimizer, &mut rate)?;
+    let mut losses = Vec::new();
     for step in start as usize..until {
         let (pixels, labels) = digits.batch(step);
         let images = Tensor::from_data(TensorData::new(pixels, [BATCH, 1, 8, 8]), &device);
         let labels: Tensor<1, Int> = Tensor::from_data(TensorData::new(labels, [BATCH]), &device);
-        let gradients = loss.forward(model.logits(images), labels).backward();
-        let gradients = GradientsParams::from_grads(gradients, &model);
+        let loss = loss.forward(model.logits(images), labels);
+        losses.push(loss.clone().into_scalar::<f32>());
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(rate.step(), model, gradients);
         checkpoints.after_step(&model, &optimizer, &rate)?;
     }
     checkpoints.save(&model, &optimizer, &rate)?;
 
     let kernel = |conv: &Conv2d| values(conv.weight.val().permute([2, 3, 1, 0]));
-    print_live(BTreeMap::from([
+    let live = BTreeMap::from([
         ("conv1/kernel", kernel(&model.conv1)?),
         ("conv2/kernel", kernel(&model.conv2)?),
         ("dense/kernel", values(model.dense.weight.val())?),
@@ -79,7 +82,8 @@ pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Opti
                 .as_ref()
                 .map_or(Ok(Vec::new()), |bias| values(bias.val()))?,
         ),
-    ]))
+    ]);
+    print_run(&losses, live)
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {

@@ -8,7 +8,7 @@ use candle_nn::{Conv2d, Conv2dConfig, Linear, Optimizer, VarBuilder, VarMap};
 use tfckpt::objects::ObjectLayout;
 use tfckpt_candle::{Adam, ParamsAdam, Run, recording};
 
-use crate::digits::{BATCH, Digits, print_live};
+use crate::digits::{BATCH, Digits, print_run};
 
 /// The network of `data/make_tf_digits.py`, function `saver`.
 struct Model {
@@ -57,17 +57,20 @@ pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Opti
     if let Some(layout) = layout {
         run = run.objects(layout);
     }
+    let mut losses = Vec::new();
     for step in run.restore_or_initialize()? as usize..until {
         let (pixels, labels) = digits.batch(step);
         let images = Tensor::from_vec(pixels, (BATCH, 1, 8, 8), &device)?;
         let labels = Tensor::from_vec(labels, BATCH, &device)?.to_dtype(DType::U32)?;
-        optimizer.backward_step(&candle_nn::loss::cross_entropy(&model.logits(&images)?, &labels)?)?;
+        let loss = candle_nn::loss::cross_entropy(&model.logits(&images)?, &labels)?;
+        losses.push(loss.to_scalar::<f32>()?);
+        optimizer.backward_step(&loss)?;
         run.after_step()?;
     }
     run.save()?;
 
     let kernel = |conv: &Conv2d| conv.weight().permute((2, 3, 1, 0))?.flatten_all()?.to_vec1();
-    print_live(BTreeMap::from([
+    let live = BTreeMap::from([
         ("conv1/kernel", kernel(&model.conv1)?),
         ("conv2/kernel", kernel(&model.conv2)?),
         ("dense/kernel", model.dense.weight().t()?.flatten_all()?.to_vec1()?),
@@ -75,5 +78,6 @@ pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Opti
             "dense/bias",
             model.dense.bias().map_or(Ok(Vec::new()), Tensor::to_vec1)?,
         ),
-    ]))
+    ]);
+    print_run(&losses, live)
 }

@@ -38,13 +38,13 @@ impl Digits {
     }
 }
 
-/// Prints the values that a model has in memory, as TensorFlow lays them out, little-endian.
-pub(crate) fn print_live(values: BTreeMap<&str, Vec<f32>>) -> Result<()> {
+/// Prints the losses of a run, and the values that its model has in memory, as TensorFlow lays them out, little-endian.
+pub(crate) fn print_run(losses: &[f32], values: BTreeMap<&str, Vec<f32>>) -> Result<()> {
     let hex: BTreeMap<&str, String> = values
         .into_iter()
         .map(|(name, values)| (name, values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>()))
         .map(|(name, bytes)| (name, hex::encode(bytes)))
         .collect();
-    println!("{}", serde_json::to_string(&hex)?);
+    println!("{}", serde_json::json!({ "losses": losses, "live": hex }));
     Ok(())
 }

@@ -142,7 +142,7 @@ fn together(directory: &Path, name: &str, own: &Checkpoint, y: &Values) -> Resul
     write(directory, name, variables.collect::<Result<_>>()?, y)
 }
 
-fn write(directory: &Path, name: &str, mut variables: Vec<Variable<'_>>, y: &Values) -> Result<()> {
+fn write<'v>(directory: &Path, name: &str, mut variables: Vec<Variable<'v>>, y: &'v Values) -> Result<()> {
     variables.push(Variable::new("outputs/y", y.dims.clone(), &y.values));
     variables.sort_by(|a, b| a.key().cmp(b.key()));
     let storage = std::sync::Arc::new(LocalDir::create(directory)?);

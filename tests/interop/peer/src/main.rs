@@ -1,13 +1,17 @@
 //! Our side of `tests/interop`: does with this project what `interop.py` asks, and prints what it found as JSON.
 
 mod assign;
+mod burn_optimizers;
 mod burn_run;
 mod candle_run;
 mod codec;
 mod digits;
 mod layers;
+mod models;
 mod objects;
+mod optimizers;
 mod savers;
+mod session_run;
 
 use anyhow::{Result, bail};
 use digits::Digits;
@@ -27,19 +31,28 @@ fn main() -> Result<()> {
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
+        ["bert", prefix, inputs, directory] => models::bert(prefix, inputs, directory),
+        ["optimizer", case, from, directory, until] => optimizers::go_on(case, from, directory, until.parse()?),
         ["saver", directory] => savers::saver(directory),
         ["layers", framework, directory] => layers::layers(framework, directory),
         ["manager", directory] => savers::manager(directory),
         ["burn", directory, data, until, kind] => {
             burn_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
         }
+        ["burn-optimizer", directory, case, layers @ ..] => burn_optimizers::run(directory, case, layers),
         ["candle", directory, data, until, kind] => {
             candle_run::train(directory, &Digits::read(data)?, until.parse()?, layout(kind)?)
+        }
+        ["session", prefix, data, until, save] => {
+            session_run::train(prefix, &Digits::read(data)?, until.parse()?, save)
         }
         _ => bail!(
             "usage: write SPEC PREFIX MAX_SHARD_BYTES | dump PATH | parts PATH PARTS | merge DESTINATION PART... | \
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
-             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
+             objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | \
+             session PREFIX DATA UNTIL SAVE | optimizer CASE FROM DIRECTORY UNTIL | burn-optimizer DIRECTORY CASE LAYER... | \
+             bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | \
+             (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }
 }

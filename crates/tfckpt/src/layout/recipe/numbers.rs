@@ -15,10 +15,10 @@ pub(super) fn is_float(dtype: DType) -> bool {
 pub(super) fn bytes_of(dtype: DType, value: f64) -> Option<Vec<u8>> {
     macro_rules! whole {
         ($type:ty) => {{
-            #[expect(
+            #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "compared with the value that it came from"
+                reason = "compared with the value that it came from; some types are wide enough"
             )]
             let whole = value as $type;
             (whole as f64 == value).then(|| whole.to_le_bytes().to_vec())

@@ -80,11 +80,7 @@ impl Making {
     fn made_by(&self, rule: &MadeRule, found: &Match<'_>, path: &str, dims: &[usize], scope: &str) -> Option<Compound> {
         let name = |template: &crate::map::names::Template| Some(format!("{scope}{}", template.fill(found)?));
         let before = rule.before(dims)?;
-        let whole = |recipe: Recipe, of_slots: Recipe| Member {
-            path: path.to_owned(),
-            recipes: vec![recipe],
-            of_slots: vec![of_slots],
-        };
+        let whole = |recipe: Recipe, of_slots: Recipe| member(path.to_owned(), recipe, of_slots);
         let (members, made, fixed) = match &rule.from {
             From::Whole(template, shape) => {
                 let (name, shape) = (name(template)?, shape.as_ref().unwrap_or(&before));
@@ -107,14 +103,10 @@ impl Making {
                 of,
             } => {
                 let (name, len) = (name(template)?, *before.get(*axis)?);
-                let member = |path: String, number: usize| {
+                let part = |path: String, number: usize| {
                     let slice = Recipe::source(&*name).slice(*axis, number * len..(number + 1) * len);
                     let recipe = rule.to_parameter(slice);
-                    Member {
-                        path,
-                        recipes: vec![recipe.clone()],
-                        of_slots: vec![recipe],
-                    }
+                    member(path, recipe.clone(), recipe)
                 };
                 let siblings: Vec<Option<String>> = (0..*of)
                     .map(|number| match number == *own {
@@ -123,7 +115,7 @@ impl Making {
                     })
                     .collect();
                 let members = siblings.iter().enumerate();
-                let members = members.filter_map(|(number, path)| Some(member(path.clone()?, number)));
+                let members = members.filter_map(|(number, path)| Some(part(path.clone()?, number)));
                 let parts = siblings.iter().enumerate().map(|(number, path)| {
                     // Shows in the error of a save that cannot be.
                     let none = || format!("part {number} of {of}, for which there is no rule");
@@ -257,11 +249,7 @@ impl MadeRule {
 /// What a rule makes of a parameter that it does not fit: neither loaded nor saved, and told in the error.
 fn impossible(path: &str, dims: &[usize]) -> Compound {
     let nothing = Recipe::source(format!("what the rule says, which does not fit the shape {dims:?}"));
-    let member = Member {
-        path: path.to_owned(),
-        recipes: vec![nothing.clone()],
-        of_slots: vec![nothing.clone()],
-    };
+    let member = member(path.to_owned(), nothing.clone(), nothing.clone());
     Compound {
         module: path.to_owned(),
         members: vec![member],
@@ -271,11 +259,21 @@ fn impossible(path: &str, dims: &[usize]) -> Compound {
     }
 }
 
+fn member(path: String, recipe: Recipe, of_slots: Recipe) -> Member {
+    Member {
+        path,
+        names: recipe.sources().flat_map(|source| source.names.clone()).collect(),
+        recipes: vec![recipe],
+        of_slots: vec![of_slots],
+    }
+}
+
 fn variable(name: String, recipe: Recipe) -> Made {
     Made {
         name,
         of_slots: recipe.clone(),
         recipe,
         unless_zero: None,
+        slots_unless_zero: None,
     }
 }

@@ -3,6 +3,7 @@
 use super::bert::{embeddings, heads, predictions};
 use super::{Layer, NameMap, head, scope};
 
+/// # ALBERT
 impl NameMap {
     /// The names of Google's ALBERT, for networks with the paths of Hugging Face, which may begin with `albert.` or not.
     ///

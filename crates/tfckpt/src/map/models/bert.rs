@@ -2,6 +2,7 @@
 
 use super::{Layer, NameMap, Rule, head, name, scope};
 
+/// # BERT
 impl NameMap {
     /// The names of Google's BERT, `bert/encoder/layer_0/attention/self/query/kernel`, for Candle's `BertModel` and
     /// `BertForMaskedLM` of candle-transformers, for networks with the paths of Hugging Face, and for Burn networks made of

@@ -2,6 +2,7 @@
 
 use super::{Layer, NameMap, Rule, scope};
 
+/// # EfficientNet
 impl NameMap {
     /// The names of EfficientNet, whose scope is `efficientnet-b0` or another, for Candle's `EfficientNet` of
     /// candle-transformers, whose paths are those of torchvision. `repeats` says how many blocks each stage has:

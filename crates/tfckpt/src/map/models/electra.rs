@@ -3,6 +3,7 @@
 use super::bert::{embeddings, encoder};
 use super::{Layer, NameMap, head, scope};
 
+/// # ELECTRA
 impl NameMap {
     /// The names of Google's ELECTRA, its discriminator, for networks with the paths of Hugging Face, which may begin with
     /// `electra.` or not. Where nothing is projected, in the base and large sizes, Candle's `BertModel` is the network, and

@@ -3,6 +3,7 @@
 use super::{Layer, NameMap, Rule, head, name};
 use crate::layout::Layout;
 
+/// # GPT-2
 impl NameMap {
     /// The names of OpenAI's GPT-2, for networks with the paths of Hugging Face whose dense layers are dense layers of the
     /// framework: `candle_nn::linear`, Burn's `Linear`. Paths may begin with `transformer.` or not.

@@ -3,6 +3,7 @@
 use super::bert::{heads, predictions};
 use super::{Layer, NameMap, name, or, scope};
 
+/// # MobileBERT
 impl NameMap {
     /// The names of Google's MobileBERT, for networks with the paths of Hugging Face, which may begin with `mobilebert.` or
     /// not.

@@ -7,6 +7,7 @@ const PAIRS: usize = 32;
 
 const DEPTHWISE: Layer = Layer::DepthwiseConv2d { multiplier: 1 };
 
+/// # MobileNet
 impl NameMap {
     /// The names of slim's MobileNet v1, for networks with the paths of Hugging Face, which may begin with `mobilenet_v1.`
     /// or not.

@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn presets_name_what_they_are_for() {
         use Layer::*;
-        let cases: [(NameMap, &[(&str, Layer, &str)]); 13] = [
+        type Case<'a> = (NameMap, &'a [(&'a str, Layer, &'a str)]);
+        let cases: [Case<'_>; 13] = [
             (
                 NameMap::bert(),
                 &[

@@ -2,6 +2,7 @@
 
 use super::{Layer, NameMap, head, scope};
 
+/// # ResNet
 impl NameMap {
     /// The names of slim's ResNet v1, whose scope is `resnet_v1_50` or another, for networks with the paths of torchvision,
     /// which are those of Candle's `resnet` module.

@@ -3,6 +3,7 @@
 use super::{Layer, NameMap, name, or};
 use crate::layout::Layout;
 
+/// # T5
 impl NameMap {
     /// The names of T5, for Candle's `T5EncoderModel` and `T5ForConditionalGeneration` of candle-transformers, whose paths are
     /// those of Hugging Face.
@@ -19,7 +20,7 @@ impl NameMap {
     /// | `lm_head.weight` (T5 1.1) | `decoder/logits/kernel` |
     ///
     /// Candle 0.11.1 computes two things otherwise than TensorFlow, whatever the weights are: with tied embeddings its logits
-    /// are `d_model` times those of TensorFlow, and its decoder takes distances from 8 on, of 32 buckets, for others. The
+    /// are `d_model` times those of TensorFlow, and its decoder takes distances from 9 on, of 32 buckets, for others. The
     /// encoder is TensorFlow's.
     pub fn t5() -> Self {
         Self::t5_with(["layer_norm", "rms_norm"], ["final_layer_norm", "rms_norm"])

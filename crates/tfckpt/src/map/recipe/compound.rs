@@ -32,6 +32,8 @@ pub struct Compound {
 pub struct Member {
     /// Its path.
     pub path: String,
+    /// The names that it is looked for as, for reports.
+    pub names: Vec<String>,
     /// What it is made of: see [`Target::recipes`](crate::map::Target::recipes).
     pub recipes: Vec<Recipe>,
     /// The same for the slots that an optimizer keeps for it. Nothing is added to them, and of parameters whose sum is
@@ -51,6 +53,8 @@ pub struct Made {
     pub of_slots: Recipe,
     /// Of one that is written only if it holds something: it is left out where this is zero everywhere.
     pub unless_zero: Option<Recipe>,
+    /// The same for its slots; without it such a variable has none.
+    pub slots_unless_zero: Option<Recipe>,
 }
 
 /// A variable that must not be there.
@@ -112,21 +116,25 @@ impl Compound {
             let recipes: Vec<Recipe> = member.of_slots.iter().map(|recipe| renamed(recipe, slot)).collect();
             Member {
                 path: path(&member.path),
+                names: member.names.iter().flat_map(|name| slot(name)).collect(),
                 of_slots: recipes.clone(),
                 recipes,
             }
         };
         let made = |made: &Made| {
-            let recipe = renamed(&made.of_slots, &|own| vec![path(own)]);
+            let to_path = |own: &str| vec![path(own)];
+            let recipe = renamed(&made.of_slots, &to_path);
+            let unless_zero = made.slots_unless_zero.as_ref().map(|recipe| renamed(recipe, &to_path));
             Made {
                 name: slot(&made.name).into_iter().next().unwrap_or_default(),
                 of_slots: recipe.clone(),
                 recipe,
-                unless_zero: None,
+                slots_unless_zero: unless_zero.clone(),
+                unless_zero,
             }
         };
-        // What is written only now and then has no slots.
-        let always = self.made.iter().filter(|made| made.unless_zero.is_none());
+        let has_slots = |made: &&Made| made.unless_zero.is_none() || made.slots_unless_zero.is_some();
+        let always = self.made.iter().filter(has_slots);
         Compound {
             module: self.module.clone(),
             members: self.members.iter().map(member).collect(),
@@ -183,6 +191,7 @@ impl NameMap {
             .map(|(path, dims, value)| {
                 let member = Member {
                     path: path.clone(),
+                    names: Vec::new(),
                     recipes: vec![Recipe::constant(dims.as_slice(), value)],
                     of_slots: vec![Recipe::constant(dims.as_slice(), 0.0)],
                 };

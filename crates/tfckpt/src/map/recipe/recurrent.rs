@@ -350,12 +350,24 @@ impl Layers<'_> {
         let own = (!parameter.own_names.is_empty())
             .then(|| Recipe::any_of(parameter.own_names.clone()).of_shape(parameter.dims.clone()));
         let recipes = |of: Of| -> Vec<Recipe> {
-            let kept = (of == Of::Values).then(|| self.kept(parameter)).flatten();
+            let kept = self.kept(parameter, of);
             let recipe = self.gates(parameter, of, &|stored| self.source(stored));
             kept.into_iter().chain([recipe]).chain(own.clone()).collect()
         };
+        let main = self.gates(parameter, Of::Values, &|stored| self.source(stored));
+        let mut names: Vec<String> = Vec::new();
+        for name in main
+            .sources()
+            .chain(own.iter().flat_map(Recipe::sources))
+            .flat_map(|source| &source.names)
+        {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         Member {
             path: parameter.path.clone(),
+            names,
             recipes: recipes(Of::Values),
             of_slots: recipes(Of::Slots),
         }
@@ -395,6 +407,14 @@ impl Layers<'_> {
         };
         let is_bias = matches!(part, Bias | RecurrentBias);
         let all = Recipe::concat(usize::from(!is_bias), parameter.gates.iter().map(gate));
+        if all.sources().next().is_none() {
+            // A constant counts only where the other bias is, which it is added to.
+            let biases = self.cell.variables.iter().filter(|stored| stored.parts == [Bias]);
+            let there = biases.map(&source).next();
+            return there
+                .into_iter()
+                .fold(all, |all, bias| all.clone().if_equal(bias.clone(), bias, all));
+        }
         match parameter.order {
             DenseOrder::OutIn if !is_bias => all.permute([1, 0]),
             _ => all,
@@ -419,28 +439,28 @@ impl Layers<'_> {
         !self.cell.two_biases && self.has(Bias) && self.has(RecurrentBias)
     }
 
-    /// One of two biases as it was when their sum was saved, if the sum is still what is there.
-    fn kept(&self, parameter: &RecurrentParameter) -> Option<Recipe> {
-        let which = match parameter.part {
-            Bias => 0,
-            RecurrentBias => 1,
-            Kernel | RecurrentKernel => return None,
+    /// One of two biases as it was when their sum was saved, if the sum is still what is there; of the slots that of the
+    /// second.
+    fn kept(&self, parameter: &RecurrentParameter, of: Of) -> Option<Recipe> {
+        let which = match (parameter.part, of) {
+            (Bias, Of::Values) => 0,
+            (RecurrentBias, _) => 1,
+            _ => return None,
         };
         self.sums().then_some(())?;
         let source = |stored: &Stored, leaf: &str| Recipe::any_of(self.names_of(leaf)).of_shape(self.dims(stored));
         let hidden = self.sizes.hidden;
         let gates = parameter.gates.iter().map(|gate| {
-            let stored = self
-                .cell
-                .variables
-                .iter()
-                .find(|stored| stored.parts == [Bias] && stored.gates.contains(gate))?;
+            let holds = |stored: &&Stored| stored.parts == [Bias] && stored.gates.contains(gate);
+            let stored = self.cell.variables.iter().find(holds)?;
             let leaves = Self::kept_leaves(stored);
             let place = stored.gates.iter().position(|own| own == gate).unwrap_or_default();
             let columns = place * hidden..(place + 1) * hidden;
+            let kept = source(stored, leaves.get(which)?).slice(0, columns.clone());
+            if of == Of::Slots {
+                return Some(kept);
+            }
             let [input, recurrent] = leaves.each_ref().map(|leaf| source(stored, leaf));
-            let [kept, _] =
-                [leaves.get(which)?, leaves.first()?].map(|leaf| source(stored, leaf).slice(0, columns.clone()));
             let otherwise = match which {
                 0 => self.source(stored).slice(0, columns),
                 _ => Recipe::constant([hidden], self.added_to(*gate)),
@@ -480,17 +500,28 @@ impl Layers<'_> {
                 recipe: self.variable(stored, Of::Values)?,
                 of_slots: self.variable(stored, Of::Slots)?,
                 unless_zero: None,
+                slots_unless_zero: None,
             });
             if stored.parts == [Bias] && self.sums() {
                 let recurrent = self.part_of(stored, RecurrentBias)?;
                 let differs = self.without_forget_bias(stored, recurrent.clone());
+                let input = self.part_of(stored, Bias)?;
+                let width = self.sizes.hidden * stored.gates.len();
+                // Zero if the slots are the same, as they are unless sums were made in another order.
+                let zero = Recipe::constant([width], 0.0);
+                let differs_in_slots = zero.if_equal(input.clone(), recurrent.clone(), Recipe::constant([width], 1.0));
                 let [input_leaf, recurrent_leaf] = Self::kept_leaves(stored);
-                for (leaf, recipe) in [(input_leaf, self.part_of(stored, Bias)?), (recurrent_leaf, recurrent)] {
+                let both = [
+                    (input_leaf, input, None),
+                    (recurrent_leaf, recurrent, Some(differs_in_slots)),
+                ];
+                for (leaf, recipe, slots_unless_zero) in both {
                     all.push(Made {
                         name: self.written(&leaf)?,
                         of_slots: recipe.clone(),
                         recipe,
                         unless_zero: Some(differs.clone()),
+                        slots_unless_zero,
                     });
                 }
             }
