@@ -15,6 +15,7 @@ use crate::schema::{Parameter, Schema, mapper_of};
 
 /// A module's parameters as variables. Each is fetched from its device when it is written, one at a time.
 pub(crate) fn variables<M: Module>(module: &M, schema: &Schema, names: &NameMap) -> Result<Vec<Variable<'static>>> {
+    schema.check_mapping(names)?;
     // Batch normalization gathers its running statistics apart and merges them only here.
     let _ = module.valid();
     let mut visitor = Fetcher {
@@ -63,10 +64,11 @@ pub(crate) fn load<M: Module>(
     let schema = Schema::of(module);
     schema.check(names, checkpoint)?;
     let targets = schema.targets(names)?;
-    let plan = match partial {
+    let mut plan = match partial {
         true => Plan::partial(checkpoint, &targets),
         false => Plan::new(checkpoint, &targets)?,
     };
+    plan.mark_used(|name| names.ignores(name));
     carry_out(module, &schema, plan, checkpoint)
 }
 
@@ -152,14 +154,16 @@ impl Assembly {
         ingredient: Ingredient<'static>,
         make: impl FnOnce(String, DType, Shape) -> Variable<'static>,
     ) -> Result<()> {
+        if names.skips(&parameter.path) {
+            return Ok(());
+        }
         if let Some(compound) = parameter
             .compound(names)?
             .filter(|compound| compound.member(&parameter.path).is_some())
         {
-            let key = match &parameter.recurrent {
-                Some(_) => compound.module.clone(),
-                None => parameter.path.clone(),
-            };
+            // The same for all that are made together.
+            let first = compound.members.first();
+            let key = first.map_or_else(|| parameter.path.clone(), |member| member.path.clone());
             let (_, parts) = self.compounds.entry(key).or_insert_with(|| (compound, BTreeMap::new()));
             parts.insert(parameter.path.clone(), ingredient);
             return Ok(());

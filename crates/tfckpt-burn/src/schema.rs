@@ -72,8 +72,22 @@ impl Schema {
         Ok(())
     }
 
+    /// Whether the mapping that names were made of, if they were, is one for this module.
+    ///
+    /// # Errors
+    /// [`tfckpt::Error::Mapping`].
+    pub(crate) fn check_mapping(&self, names: &NameMap) -> Result<()> {
+        let kind = |parameter: &Parameter| (parameter.path.clone(), parameter.layer(names));
+        let kinds: Vec<(String, Layer)> = self.parameters.iter().map(kind).collect();
+        Ok(names.check(&kinds)?)
+    }
+
     /// What the parameters want from a checkpoint.
+    ///
+    /// # Errors
+    /// [`tfckpt::Error::Mapping`], [`Error::UnsupportedDtype`].
     pub(crate) fn targets(&self, names: &NameMap) -> Result<Vec<Target>> {
+        self.check_mapping(names)?;
         self.parameters
             .iter()
             .map(|parameter| parameter.target(names))
@@ -86,7 +100,8 @@ impl Parameter {
     pub(crate) fn name(&self, names: &NameMap) -> String {
         let compound = self.compound(names).ok().flatten();
         let made = compound.and_then(|compound| compound.variable_of(&self.path).map(str::to_owned));
-        made.unwrap_or_else(|| names.names(&self.path, self.layer(names)).swap_remove(0))
+        let plain = || names.names(&self.path, self.layer(names)).into_iter().next();
+        made.or_else(plain).unwrap_or_else(|| self.path.clone())
     }
 
     /// What it is made of, if it is no variable by itself.
@@ -96,10 +111,7 @@ impl Parameter {
     pub(crate) fn compound(&self, names: &NameMap) -> Result<Option<Compound>> {
         match &self.recurrent {
             Some(recurrent) => recurrent.compound(names),
-            None => {
-                let module = self.path.rsplit_once('.').map_or("", |(module, _)| module);
-                Ok(names.partial_norm(module, &[(self.path.clone(), self.shape.clone())]))
-            }
+            None => Ok(names.compound(&self.path, &self.shape)),
         }
     }
 
@@ -143,7 +155,7 @@ impl Parameter {
         };
         match self.turned && names.is_identity() {
             true => Layout::Permuted(&[1, 0]),
-            false => names.layout(&self.path, self.layer, order),
+            false => names.layout(&self.path, self.layer(names), order),
         }
     }
 

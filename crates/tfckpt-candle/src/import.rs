@@ -12,6 +12,7 @@ use tfckpt::map::{LoadReport, NameMap, Plan, Target};
 
 use crate::ahead::Ahead;
 use crate::bridge::{self, LACKS};
+use crate::kinds::split;
 use crate::layers::Layers;
 use crate::lookup::{Lookup, Need, Outcome};
 
@@ -119,10 +120,28 @@ impl Import {
         )
     }
 
+    /// Whether a [mapping](tfckpt::map::Mapping) is one for the models that were built so far: nothing in it is ambiguous or of
+    /// no use. Names of another origin are always right.
+    ///
+    /// # Errors
+    /// [`tfckpt::Error::Mapping`] with all that is wrong.
+    pub fn check(&self) -> crate::Result<()> {
+        let layers = &self.shared.layers;
+        let asked: Vec<String> = self.asked().keys().cloned().collect();
+        let kind = |path: String| {
+            let layer = layers.layer(split(&path).0).unwrap_or_default();
+            (path, layer)
+        };
+        let kinds: Vec<_> = asked.into_iter().map(kind).collect();
+        Ok(self.shared.names.check(&kinds)?)
+    }
+
     /// What the models asked for so far, and what of the checkpoint nobody wanted.
     pub fn report(&self) -> LoadReport {
         let targets: Vec<Target> = self.asked().values().cloned().collect();
-        Plan::partial(&self.shared.checkpoint, &targets).into_report()
+        let mut plan = Plan::partial(&self.shared.checkpoint, &targets);
+        plan.mark_used(|name| self.shared.names.ignores(name));
+        plan.into_report()
     }
 
     /// The value of a parameter. The inner error says that the checkpoint does not have it, the outer one all else.

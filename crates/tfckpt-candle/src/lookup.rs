@@ -89,8 +89,7 @@ impl<'a> Lookup<'a, '_> {
     fn find_made(&self, need: &Need<'_>) -> Option<Outcome<'a>> {
         let dims = need.dims?;
         let wrong = |error: tfckpt::Error| Some(Outcome::Wrong(Error::wrap(error)));
-        let norm = [(need.path.to_owned(), dims.to_vec())];
-        let norm = self.names.partial_norm(split(need.path).0, &norm);
+        let norm = self.names.compound(need.path, dims);
         let recurrent = match recurrent::candidates(self.names, self.params, need.path, dims) {
             Ok(compounds) => compounds,
             Err(error) => return wrong(error),

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use candle_core::Var;
 use candle_nn::VarMap;
-use tfckpt::map::{LoadReport, NameMap};
+use tfckpt::map::{Layer, LoadReport, NameMap};
 use tfckpt::{Checkpoint, GLOBAL_STEP, Variable};
 
 use crate::entries::{self, Entry};
@@ -105,7 +105,7 @@ impl Variables {
     /// disk that fails between the two readings leaves it half restored.
     pub fn restore(&self, checkpoint: &Checkpoint) -> Result<LoadReport> {
         let report = entries::restore(&self.entries()?, checkpoint, self.verify_first, |name| {
-            name == GLOBAL_STEP
+            name == GLOBAL_STEP || self.names.ignores(name)
         })?;
         self.layers.remember(&report);
         Ok(report)
@@ -113,13 +113,14 @@ impl Variables {
 
     /// All variables, sorted by path.
     pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
-        let vars = named_vars(&self.varmap);
+        let mut vars = named_vars(&self.varmap);
+        self.names.check(&self.kinds_of(&vars))?;
+        vars.retain(|path, _| !self.names.skips(path));
         let params = self.params(&vars);
         let mut compounds = recurrent::compounds(&self.names, &params)?;
         for (path, param) in params.iter().filter(|(path, _)| !recurrent::is_recurrent(path)) {
-            let norm = [(path.clone(), param.dims.clone())];
-            if let Some(norm) = self.names.partial_norm(split(path).0, &norm) {
-                compounds.insert(path.clone(), Arc::new(norm));
+            if let Some(compound) = self.names.compound(path, &param.dims) {
+                compounds.insert(path.clone(), Arc::new(compound));
             }
         }
         let plain = vars
@@ -150,6 +151,12 @@ impl Variables {
             }));
         }
         Ok(entries)
+    }
+
+    /// All parameters, and the kinds of their layers, as far as they are certain.
+    fn kinds_of(&self, vars: &BTreeMap<String, Var>) -> Vec<(String, Layer)> {
+        let kind = |path: &String| (path.clone(), self.layers.layer(split(path).0).unwrap_or_default());
+        vars.keys().map(kind).collect()
     }
 
     fn params(&self, vars: &BTreeMap<String, Var>) -> Params {

@@ -163,7 +163,7 @@ fn models_are_built_from_what_candle_lacks() -> Test {
         get(floats.clone(), 5, "f8/float8_e5m2")?.to_vec1::<f32>()?,
         [0., 1., -2., 0.5, 3.]
     );
-    assert_eq!(get(floats.clone(), 3, "bool")?.to_vec1::<f32>()?, [0., 1., 1.]);
+    assert_eq!(get(floats.clone(), 3, "bool")?.to_vec1::<f32>()?, [1., 0., 1.]);
     let error = get(floats.clone(), 5, "i/uint64").unwrap_err().to_string();
     assert!(error.contains("18446744073709551615"), "{error}");
     let error = get(floats, 2, "c64").unwrap_err().to_string();

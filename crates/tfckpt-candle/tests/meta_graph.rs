@@ -51,9 +51,11 @@ fn slices_of_a_partitioned_variable_are_variables_of_the_graph() {
 fn what_cannot_be_restored_is_listed_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let (text, wide) = ([&b"a"[..]], [1u64]);
+    let complex = vec![0; 8];
     let variables = [
         tfckpt::Variable::strings("words", [1], text),
         tfckpt::Variable::new("wide", [1], &wide),
+        tfckpt::Variable::from_bytes("waves", tfckpt::DType::Complex64, [1], complex),
         tfckpt::Variable::scalar("x", 1f32),
     ];
     let saved = tfckpt::Saver::new(dir.path()).save(variables, 1).unwrap();
@@ -62,7 +64,8 @@ fn what_cannot_be_restored_is_listed_with_its_reason() {
     let listed: Vec<String> = imported.variables.iter().map(ToString::to_string).collect();
     let expected = [
         "global_step int64 []: restored",
-        "wide uint64 [1]: left out, Candle has no dtype for uint64",
+        "waves complex64 [1]: left out, Candle has no dtype for complex64",
+        "wide uint64 [1]: restored",
         "words string [1]: left out, Candle has no dtype for string",
         "x float32 []: restored",
     ];

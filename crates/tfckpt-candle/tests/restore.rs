@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use candle_nn::{Init, VarMap};
-use tfckpt::map::LoadReport;
+use tfckpt::map::{LoadReport, NameMap};
 use tfckpt::{Checkpoint, Saver, Variable};
 use tfckpt_candle::{Error, Variables, recording};
 
@@ -141,13 +141,11 @@ fn a_restore_reaches_a_model_that_is_in_use() -> Result {
 }
 
 #[test]
-fn a_dtype_that_tensorflow_does_not_have_is_refused_before_anything_is_written() -> Result {
+fn a_dtype_that_a_variable_cannot_be_stored_in_is_refused_before_anything_is_written() -> Result {
     let varmap = VarMap::new();
-    varmap.get(4, "f8", Init::Const(0.0), DType::F8E4M3, &Device::Cpu)?;
-    let error = Variables::new(&varmap).to_save().unwrap_err();
-    assert!(
-        matches!(&error, Error::UnsupportedDtype { variable, .. } if variable == "f8"),
-        "{error}"
-    );
+    varmap.get(4, "x", Init::Const(0.5), DType::F32, &Device::Cpu)?;
+    let names = NameMap::identity().stored_as("x", tfckpt::DType::Int8);
+    let error = Variables::new(&varmap).names(names).to_save().unwrap_err().to_string();
+    assert!(error.contains("`x` is float32 and cannot be stored as int8"), "{error}");
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::text::printable;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Ok = 0,
+    Differs = 1,
     Usage = 2,
     NotFound = 3,
     Corrupt = 4,

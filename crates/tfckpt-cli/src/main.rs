@@ -9,6 +9,7 @@ mod failure;
 mod graph;
 mod latest;
 mod ls;
+mod map;
 mod output;
 mod repair;
 mod retention;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{ColorChoice, Parser, Subcommand};
 
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 
 /// List, verify, repair and convert TensorFlow checkpoints.
 #[derive(Debug, Parser)]
@@ -38,6 +39,7 @@ use crate::failure::Exit;
   tfckpt repair run --dry-run                what a crash left, and what can be done about it
   tfckpt retention run --max-to-keep 3       what would be kept, and why
   tfckpt convert run model.safetensors       from TensorFlow, and back by swapping the two
+  tfckpt map draft model.safetensors run     which variable each parameter may be
   tfckpt graph run/model.ckpt-100.meta       variables, signatures and operations of a graph
 
 A checkpoint is named by its prefix, the part that its files PREFIX.index and
@@ -61,6 +63,7 @@ enum Command {
     Retention(retention::Args),
     Wait(wait::Args),
     Convert(convert::Args),
+    Map(map::Args),
     Graph(graph::Args),
 }
 
@@ -69,7 +72,7 @@ pub(crate) const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading
 
 pub(crate) const EXIT_CODES: &str = "Exit codes:
   0    done, and all is well
-  1    reserved for differences
+  1    differences: a mapping does not fit
   2    wrong usage, or the destination exists already
   3    no such checkpoint, file or directory
   4    a file is corrupt
@@ -90,10 +93,16 @@ fn main() -> ExitCode {
         Command::Retention(args) => retention::run(&args),
         Command::Wait(args) => wait::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Map(args) => return ended(map::run(&args)),
         Command::Graph(args) => graph::run(&args),
     };
+    ended(result.map(|()| Exit::Ok))
+}
+
+/// The exit code, after a failure was told.
+fn ended(result: Result<Exit, Failure>) -> ExitCode {
     match result {
-        Ok(()) => Exit::Ok.into(),
+        Ok(exit) => exit.into(),
         Err(failure) => {
             output::message(&failure.to_string());
             failure.exit().into()

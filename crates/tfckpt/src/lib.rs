@@ -100,7 +100,7 @@ pub use checkpoint::{
     latest_checkpoint, latest_valid, merge_checkpoints, repair, wait_for_new_checkpoint,
 };
 pub use dtype::DType;
-pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, Result, Skipped, TableError};
+pub use error::{AssignmentFault, BoxError, EntryFault, Error, ErrorKind, MappingFault, Result, Skipped, TableError};
 pub use limits::Limits;
 pub use meta::{
     AttrValue, Collection, Function, GraphVariable, MetaGraph, Node, SaverInfo, Signature, Tensor, TensorInfo,

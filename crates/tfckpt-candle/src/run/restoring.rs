@@ -94,7 +94,11 @@ impl Run {
         let absent: Vec<&Counter> = absent.into_iter().filter(|counter| is_absent(&counter.names)).collect();
         entries.retain(|entry| !absent.iter().any(|counter| counter.name() == entry.path));
         let ours: Vec<&str> = self.hooks.names().chain([GLOBAL_STEP]).collect();
+        let names = &self.variables.names;
         let is_ours = |name: &str| {
+            if names.ignores(name) {
+                return true;
+            }
             let rest = ours.iter().filter_map(|ours| name.strip_prefix(ours));
             rest.into_iter().any(|rest| rest.is_empty() || rest.starts_with('/'))
         };

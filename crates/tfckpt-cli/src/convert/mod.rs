@@ -10,6 +10,7 @@ mod to_tensorflow;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use source::Source;
 use target::Target;
 use tfckpt::BundleWriter;
 
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn is_safetensors(path: &Path) -> bool {
+pub(crate) fn is_safetensors(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }

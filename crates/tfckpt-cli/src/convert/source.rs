@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure};
 
 /// A safetensors file, open for reading.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     file: File,
     path: PathBuf,
     /// Where the first tensor starts, in bytes.
@@ -29,7 +29,7 @@ const CHUNK: usize = 1 << 20;
 
 impl Source {
     /// Reads and checks the header.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|error| Failure::io("open", path, error))?;
         let io = |error| Failure::io("read", path, error);
         let file_len = file.metadata().map_err(io)?.len();
@@ -74,7 +74,7 @@ impl Source {
     }
 
     /// The tensors, sorted by name.
-    pub(super) fn tensors(&self) -> Vec<(String, &TensorInfo)> {
+    pub(crate) fn tensors(&self) -> Vec<(String, &TensorInfo)> {
         let mut tensors: Vec<_> = self.metadata.tensors().into_iter().collect();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         tensors

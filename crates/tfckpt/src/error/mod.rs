@@ -5,6 +5,7 @@
 
 mod assignment;
 mod faults;
+mod mapping;
 mod skipped;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use assignment::AssignmentFault;
 pub use faults::{EntryFault, TableError};
+pub use mapping::MappingFault;
 pub use skipped::Skipped;
 
 use crate::dtype::DType;
@@ -352,6 +354,13 @@ pub enum Error {
         faults: Vec<AssignmentFault>,
     },
 
+    /// A mapping is not one for this model. Nothing was read.
+    #[error("the mapping does not fit the model{}", mapping::Faults(faults))]
+    Mapping {
+        /// All that is wrong.
+        faults: Vec<MappingFault>,
+    },
+
     /// The caller's own source of a variable's bytes failed.
     #[error("the bytes of variable `{name}` could not be produced")]
     Source {
@@ -440,6 +449,7 @@ impl Error {
             | Error::Locked { .. }
             | Error::Assignment { .. }
             | Error::Mismatch { .. }
+            | Error::Mapping { .. }
             | Error::Unrepresentable { .. }
             | Error::State { .. }
             | Error::Signal { .. } => ErrorKind::Usage,

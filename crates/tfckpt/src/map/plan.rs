@@ -22,7 +22,8 @@ use crate::tensor::Element;
 pub struct Target {
     /// Its path in the model, for reports.
     pub path: String,
-    /// Names to look for in the checkpoint; the first one that is there counts.
+    /// Names to look for in the checkpoint; the first one that is there counts. Without names or recipes it is left as it
+    /// is.
     pub names: Vec<String>,
     /// The dtype of its elements in the model, and then those of variables that fill it all the same: they are converted
     /// as a [`Conversion`] does it. [`NameMap::accepts`](super::NameMap::accepts) says which.
@@ -74,6 +75,10 @@ impl Plan {
     pub fn partial(checkpoint: &Bundle, targets: &[Target]) -> Plan {
         let mut draft = Draft::default();
         for (index, target) in targets.iter().enumerate() {
+            // A mapping leaves it as it is.
+            if target.names.is_empty() && target.recipes.is_empty() {
+                continue;
+            }
             if !target.recipes.is_empty() {
                 draft.cook(checkpoint, index, target);
                 continue;

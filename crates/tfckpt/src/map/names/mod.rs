@@ -5,11 +5,15 @@ mod rule;
 mod style;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::convert::{Conversion, Fidelity};
 use super::layer::{DenseOrder, Layer};
+use super::mapping::Making;
+use super::recipe::Compound;
 use crate::dtype::DType;
 use crate::layout::Layout;
+pub(in crate::map) use pattern::{Match, Pattern, Template};
 use rule::Of;
 pub use rule::Rule;
 pub use style::Indices;
@@ -58,6 +62,8 @@ pub struct NameMap {
     averages: Averages,
     casts: Casts,
     stored: BTreeMap<String, DType>,
+    /// Where all of this comes from, and what names alone do not do.
+    mapping: Option<Arc<Making>>,
 }
 
 /// Which parameters are read from their moving averages, the shadow variables of
@@ -202,6 +208,7 @@ impl NameMap {
             averages: Averages::Never,
             casts: Casts::Never,
             stored: BTreeMap::new(),
+            mapping: None,
         }
     }
 }
@@ -334,7 +341,11 @@ impl NameMap {
 
     /// The names of the parameter at `path`, a field of a layer of kind `found`. The first is the one to write; on
     /// reading the first one that is there counts.
+    /// None if a [mapping](super::Mapping) leaves the parameter out.
     pub fn names(&self, path: &str, found: Layer) -> Vec<String> {
+        if self.skips(path) {
+            return Vec::new();
+        }
         let names = match self.renamed.get(path) {
             Some(name) => vec![name.clone()],
             None => self.plain_names(path, &self.path_of_part(path), found),
@@ -420,7 +431,7 @@ impl NameMap {
     }
 
     /// The path as rules see it.
-    fn inner(&self, path: &str) -> String {
+    pub(super) fn inner(&self, path: &str) -> String {
         let path = path.strip_prefix(self.model_scope.as_str()).unwrap_or(path);
         format!("{}{path}", self.within)
     }
@@ -549,7 +560,47 @@ impl NameMap {
 
     /// The dtype that the parameter at `path` is to be saved in, if it was said.
     pub fn stored_dtype(&self, path: &str) -> Option<DType> {
-        self.stored.get(path).copied()
+        let of_mapping = || self.mapping.as_ref()?.stored_dtype(path);
+        self.stored.get(path).copied().or_else(of_mapping)
+    }
+}
+
+/// # What a mapping says
+impl NameMap {
+    pub(super) fn with_mapping(mut self, mapping: Arc<Making>) -> Self {
+        self.mapping = Some(mapping);
+        self
+    }
+
+    /// Whether a parameter is left out: neither loaded nor saved.
+    pub fn skips(&self, path: &str) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| mapping.skips(path))
+    }
+
+    /// Whether nobody misses this variable of the checkpoint.
+    pub fn ignores(&self, variable: &str) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| mapping.ignores(variable))
+    }
+
+    /// What a parameter of this shape is made of, and what is made of it, if it is no variable as its layer says: as a
+    /// mapping has it, or as one of a [`Layer::PartialNorm`] that TensorFlow does not have.
+    pub fn compound(&self, path: &str, dims: &[usize]) -> Option<Compound> {
+        let mapped = self
+            .mapping
+            .as_ref()
+            .and_then(|mapping| mapping.compound(path, dims, &self.scope));
+        mapped.or_else(|| self.partial_norm(split(path).0, &[(path.to_owned(), dims.to_vec())]))
+    }
+
+    /// Checks the [mapping](super::Mapping), if this was made of one, for the parameters of a model.
+    ///
+    /// # Errors
+    /// As [`Mapping::check`](super::Mapping::check).
+    pub fn check<P: AsRef<str>>(&self, parameters: &[(P, Layer)]) -> crate::Result<()> {
+        match &self.mapping {
+            Some(mapping) => mapping.mapping.check(parameters),
+            None => Ok(()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::fmt;
 
 /// What a path, or the beginning of one, may look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(in crate::map) struct Pattern {
     text: String,
     pieces: Vec<Piece>,
 }
@@ -41,15 +41,15 @@ enum Kind {
 
 /// What the captures of a pattern have matched, and how far the match goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Match<'p> {
-    pub(super) captures: Vec<(&'p str, &'p str)>,
+pub(in crate::map) struct Match<'p> {
+    pub(in crate::map) captures: Vec<(&'p str, &'p str)>,
     /// What comes after it: nothing, or a dot and more.
-    pub(super) rest: &'p str,
+    pub(in crate::map) rest: &'p str,
 }
 
 /// A name with places for captures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template {
+pub(in crate::map) struct Template {
     text: String,
     pieces: Vec<Insert>,
 }
@@ -63,7 +63,7 @@ enum Insert {
 impl Pattern {
     /// # Errors
     /// What is wrong with the pattern.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
+    pub(in crate::map) fn new(text: &str) -> Result<Self, String> {
         let mut names = BTreeSet::new();
         let pieces = pieces(
             text,
@@ -92,20 +92,37 @@ impl Pattern {
     }
 
     /// A path that is matched by itself alone.
-    pub(super) fn exact(path: &str) -> Self {
+    pub(in crate::map) fn exact(path: &str) -> Self {
         Pattern {
             text: path.to_owned(),
             pieces: vec![Piece::Text(path.to_owned())],
         }
     }
 
+    /// Whether no other path matches than the pattern itself.
+    pub(in crate::map) fn is_exact(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
+    }
+
+    /// The path that has these captures; `None` if one is not among them.
+    pub(in crate::map) fn fill(&self, found: &Match<'_>) -> Option<String> {
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => Some(text.clone()),
+            Piece::Capture(name, _) => {
+                let (_, value) = found.captures.iter().find(|(captured, _)| captured == name)?;
+                Some((*value).to_owned())
+            }
+        };
+        self.pieces.iter().map(text).collect()
+    }
+
     /// Matches the whole path.
-    pub(super) fn matches<'p>(&'p self, path: &'p str) -> Option<Match<'p>> {
+    pub(in crate::map) fn matches<'p>(&'p self, path: &'p str) -> Option<Match<'p>> {
         self.run(path, false)
     }
 
     /// Matches the path, or its first components.
-    pub(super) fn matches_start<'p>(&'p self, path: &'p str) -> Option<Match<'p>> {
+    pub(in crate::map) fn matches_start<'p>(&'p self, path: &'p str) -> Option<Match<'p>> {
         self.run(path, true)
     }
 
@@ -201,7 +218,7 @@ impl Kind {
 impl Template {
     /// # Errors
     /// What is wrong with it, or a capture that the pattern does not have.
-    pub(super) fn new(text: &str, pattern: &Pattern) -> Result<Self, String> {
+    pub(in crate::map) fn new(text: &str, pattern: &Pattern) -> Result<Self, String> {
         let captured = |name: &str| {
             pattern.pieces.iter().find_map(|piece| match piece {
                 Piece::Capture(captured, kind) if captured == name => Some(kind),
@@ -247,7 +264,7 @@ impl Template {
     }
 
     /// A name without places.
-    pub(super) fn exact(name: &str) -> Self {
+    pub(in crate::map) fn exact(name: &str) -> Self {
         Template {
             text: name.to_owned(),
             pieces: vec![Insert::Text(name.to_owned())],
@@ -255,7 +272,7 @@ impl Template {
     }
 
     /// The name for a match; `None` if a number comes out below 0.
-    pub(super) fn fill(&self, found: &Match<'_>) -> Option<String> {
+    pub(in crate::map) fn fill(&self, found: &Match<'_>) -> Option<String> {
         let mut name = String::new();
         for piece in &self.pieces {
             match piece {

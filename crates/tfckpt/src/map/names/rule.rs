@@ -233,8 +233,25 @@ impl Rule {
         self
     }
 
+    /// Whether it is for one path alone.
+    pub(in crate::map) fn is_exact(&self) -> bool {
+        match &self.pattern {
+            Matcher::Pattern(pattern) => pattern.is_exact(),
+            #[cfg(feature = "regex")]
+            Matcher::Regex(_) => false,
+        }
+    }
+
+    pub(in crate::map) fn is_name(&self) -> bool {
+        self.of == Of::Name
+    }
+
+    pub(in crate::map) fn is_scope(&self) -> bool {
+        self.of == Of::Scope
+    }
+
     /// Whether it matches this path as a whole.
-    pub(super) fn is_for(&self, path: &str) -> bool {
+    pub(in crate::map) fn is_for(&self, path: &str) -> bool {
         match &self.pattern {
             Matcher::Pattern(pattern) => pattern.matches(path).is_some(),
             #[cfg(feature = "regex")]
@@ -260,7 +277,7 @@ impl Rule {
     }
 
     /// The scopes for a module at this path, and the path within them; `None` if the rule is not about it.
-    pub(super) fn scopes<'p>(&'p self, module: &'p str) -> Option<(Vec<String>, &'p str)> {
+    pub(in crate::map) fn scopes<'p>(&'p self, module: &'p str) -> Option<(Vec<String>, &'p str)> {
         match &self.pattern {
             Matcher::Pattern(pattern) => {
                 let found = pattern.matches_start(module)?;
