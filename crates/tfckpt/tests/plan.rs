@@ -179,7 +179,7 @@ fn parameters_are_made_of_parts_of_variables_and_of_several() {
             &[4],
             [
                 Recipe::source("nowhere"),
-                Recipe::sum([Recipe::source("dense/bias"), Recipe::source("norm/gamma")]).add(0.5),
+                Recipe::sum([Recipe::source("dense/bias"), Recipe::source("norm/gamma")]).plus(0.5),
             ],
         ),
         cooked("ones", &[2], [Recipe::constant([2], 1.0)]),

@@ -137,7 +137,7 @@ mod tests {
                 &[10., 0., 1., 2., 20., 3., 4., 5.],
             ),
             (
-                Recipe::sum([a(), Recipe::constant([2, 3], 0.5)]).add(1.0),
+                Recipe::sum([a(), Recipe::constant([2, 3], 0.5)]).plus(1.0),
                 &[2, 3],
                 &[1.5, 2.5, 3.5, 4.5, 5.5, 6.5],
             ),
@@ -154,7 +154,7 @@ mod tests {
                 "{recipe:?}"
             );
         }
-        let unequal = a().if_equal(a(), a().add(1.0), Recipe::constant([2, 3], 7.0));
+        let unequal = a().if_equal(a(), a().plus(1.0), Recipe::constant([2, 3], 7.0));
         assert_eq!(cook(&unequal, &[A]).unwrap().1, [7.0; 6]);
     }
 
@@ -187,12 +187,12 @@ mod tests {
         for recipe in [
             Recipe::sum([Recipe::source("a"), zero()]),
             Recipe::sum([zero(), Recipe::source("a")]),
-            Recipe::source("a").add(0.0),
+            Recipe::source("a").plus(0.0),
         ] {
             let (_, values) = cook(&recipe, &[given]).unwrap();
             assert_eq!(bits(values)[1..], bits(odd.to_vec())[1..], "{recipe:?}");
         }
-        let (_, values) = cook(&Recipe::source("a").add(0.0), &[given]).unwrap();
+        let (_, values) = cook(&Recipe::source("a").plus(0.0), &[given]).unwrap();
         assert_eq!(bits(values), bits(odd.to_vec()));
     }
 

@@ -189,7 +189,7 @@ impl Recipe {
 
     /// This with a number added to each element.
     #[must_use]
-    pub fn add(self, value: f64) -> Self {
+    pub fn plus(self, value: f64) -> Self {
         Recipe::Add {
             of: Box::new(self),
             value,

@@ -4,11 +4,8 @@ use crate::dtype::DType;
 
 /// Whether elements can be added.
 pub(super) fn is_float(dtype: DType) -> bool {
-    match dtype {
-        DType::Float32 | DType::Float64 => true,
-        DType::Float16 | DType::Bfloat16 => cfg!(feature = "half"),
-        _ => false,
-    }
+    let is_half = matches!(dtype, DType::Float16 | DType::Bfloat16);
+    matches!(dtype, DType::Float32 | DType::Float64) || (is_half && cfg!(feature = "half"))
 }
 
 /// A number as an element; `None` if the dtype does not have it. Floating point is rounded.

@@ -481,7 +481,7 @@ impl Layers<'_> {
             let gate_bias = bias.clone().slice(0, place * hidden..(place + 1) * hidden);
             match self.added_to(*gate) {
                 0.0 => gate_bias,
-                added => gate_bias.add(-added),
+                added => gate_bias.plus(-added),
             }
         });
         Recipe::concat(0, gates)
