@@ -195,7 +195,6 @@ impl Parameter {
             recipes,
             shape: self.shape.clone(),
             layout: self.layout(names),
-            ..Target::default()
         })
     }
 }

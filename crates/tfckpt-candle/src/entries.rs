@@ -86,7 +86,6 @@ impl Entry {
             shape: self.var.dims().to_vec(),
             layout: self.way.layout,
             recipes,
-            ..Target::default()
         })
     }
 
