@@ -111,7 +111,6 @@ fn check(map: &Path, checkpoint: &Path, model: &Path, json: bool) -> Result<Exit
             shape: dims.clone(),
             layout: names.layout(path, Layer::Other, DenseOrder::OutIn),
             recipes: recipes.unwrap_or_default(),
-            ..Target::default()
         };
         // Only names and shapes are compared.
         let own = |name: &String| checkpoint.variable(name).ok().map(|info| info.dtype());
