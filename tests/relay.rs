@@ -89,7 +89,10 @@ fn assert_ends_as_tensorflow(dir: &Path) {
         let largest = known.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let off = found.iter().zip(&known).map(|(a, b)| (a - b).abs() / largest);
         // A NaN stays.
-        let off = off.fold(0.0, |most: f32, off| if off > most || off.is_nan() { off } else { most });
+        let off = off.fold(
+            0.0,
+            |most: f32, off| if off > most || off.is_nan() { off } else { most },
+        );
         // Second moments are squares, of which the relative error is twice that of what was squared.
         let tolerance = if name.contains("/Adam") { 1e-4 } else { TOLERANCE };
         println!("{name}: off by {off:.1e}");

@@ -142,6 +142,15 @@ impl Entry {
 /// The variables to be saved. Copies nothing but what is compared: parameters that share a variable, and the second biases
 /// of recurrent layers.
 pub(crate) fn to_variables(entries: &[Entry]) -> Result<Vec<Variable<'static>>> {
+    // Parameters may share a variable; nothing is there twice, such as a slot of two optimizers of one name.
+    let mut seen: BTreeSet<(&str, Option<&String>)> = BTreeSet::new();
+    for entry in entries {
+        let name = entry.way.names.first();
+        if !seen.insert((&entry.path, name)) {
+            let name = name.unwrap_or(&entry.path).clone();
+            return Err(tfckpt::Error::DuplicateName { name }.into());
+        }
+    }
     let mut variables = Vec::with_capacity(entries.len());
     let mut tied: BTreeMap<&str, &Entry> = BTreeMap::new();
     let mut done: BTreeSet<&str> = BTreeSet::new();
