@@ -58,7 +58,7 @@ def of_keras(case, library, build, folder):
     optimizer = build()
     if hasattr(optimizer, "build"):
         optimizer.build(variables)
-    status = tf.train.Checkpoint(model=model, optimizer=optimizer).read(latest)
+    status = tf.train.Checkpoint(model=model, optimizer=optimizer).restore(latest)
     compare(case, "Keras restores what Candle trained", [variable.numpy() for variable in variables], 15)
     check(f"{case}: iterations", int(optimizer.iterations.numpy()) == 15)
     if case == "keras2_nadam":
