@@ -90,7 +90,7 @@ fn config(checkpoint: &Checkpoint, args: &Args) -> Result<Config> {
             .with_context(|| format!("`{name}` is {shape}"))
     };
     let layers = (0..)
-        .take_while(|layer| checkpoint.contains(&format!("bert/encoder/layer_{layer}/output/dense/kernel")))
+        .take_while(|layer| checkpoint.contains(format!("bert/encoder/layer_{layer}/output/dense/kernel")))
         .count();
     let hidden_size = dims("bert/embeddings/word_embeddings", 1)?;
     let told = beside(&args.checkpoint)?;

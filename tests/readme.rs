@@ -168,7 +168,7 @@ mod candle_loop {
         Ok(())
     }
 
-    fn exact(varmap: &VarMap) -> candle_core::Result<()> {
+    fn exact(varmap: VarMap) -> candle_core::Result<()> {
         use tfckpt_candle::optimizers::Convention;
         use tfckpt_candle::{Clip, ParamsRmsProp, RmsProp};
         let params = ParamsRmsProp {

@@ -30,7 +30,6 @@ fn targets(names: &NameMap, parameters: &[(&str, &[usize])]) -> Vec<Target> {
             .compound(path, dims)
             .and_then(|compound| Some(compound.member(path)?.recipes.clone()))
             .unwrap_or_default(),
-        ..Target::default()
     };
     parameters.iter().map(target).collect()
 }
@@ -320,8 +319,7 @@ fn a_draft_finds_what_is_alike_and_says_what_it_does_not_know() {
     let names = NameMap::from(&draft.mapping);
     let recipe = |path: &str, dims: &[usize]| {
         let compound = names.compound(path, dims).expect(path);
-        let source = compound.made[0].name.clone();
-        source
+        compound.made[0].name.clone()
     };
     for ((path, dims), expected) in parameters.iter().zip([
         "net/conv1/kernel",

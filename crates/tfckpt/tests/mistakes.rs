@@ -90,7 +90,6 @@ impl Case {
                 .compound(path, dims)
                 .and_then(|compound| Some(compound.member(path)?.recipes.clone()))
                 .unwrap_or_default(),
-            ..Target::default()
         };
         self.model.iter().map(target).collect()
     }

@@ -290,7 +290,7 @@ fn a_variable_is_made_of_parameters_while_it_is_saved() {
         Ingredient::new(DType::Float32, [len / 2, 2], move |sink| {
             bytemuck::cast_slice::<f32, u8>(&values)
                 .chunks(5)
-                .try_for_each(|piece| sink(piece))
+                .try_for_each(&mut *sink)
         })
     };
     let recipe = Recipe::concat(
