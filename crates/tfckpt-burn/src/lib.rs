@@ -52,6 +52,7 @@ mod data;
 mod dtype;
 mod error;
 mod hook;
+mod inert;
 mod joint;
 mod learner;
 mod module;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Bytes, Int, Tensor, TensorData};
-use tfckpt::map::{Compound, Conversion, Filling, Ingredient, Layout, LoadReport, NameMap, Plan};
+use tfckpt::map::{Compound, Conversion, Filling, Ingredient, Layout, LoadReport, NameMap, Plan, Tied};
 use tfckpt::{BoxError, Checkpoint, DType, Shape, Sink, Variable};
 
 use crate::dtype::{LACKS, from_stored_bytes, to_stored_bytes};
@@ -197,30 +197,18 @@ impl Written {
     /// Two parameters that one variable fills have to have the same values, laid out as in the variable.
     fn must_equal(&self, first: &Written, name: &str) -> Result<()> {
         let shares = self.id == first.id && self.layout == first.layout;
-        if shares || self.stored()? == first.stored()? {
-            return Ok(());
+        match shares {
+            true => Ok(()),
+            false => Ok(self.tied().must_equal(&first.tied(), name)?),
         }
-        let (first, second) = (&first.path, &self.path);
-        let what = format!(
-            "`{first}` and `{second}` are both called `{name}`, and have different values: two parameters that share a \
-             variable must be equal; give one of them another name with `NameMap::rename`"
-        );
-        Err(tfckpt::Error::InvalidArgument { what }.into())
     }
 
-    /// Dtype, shape and bytes of the variable.
-    fn stored(&self) -> Result<(DType, Option<Shape>, Vec<u8>)> {
-        let (dims, dtype) = (self.ingredient.dims(), self.ingredient.dtype());
-        let failed = |source| tfckpt::Error::Source {
-            name: self.path.clone(),
-            source,
-        };
-        let bytes = self.ingredient.bytes().map_err(failed)?;
-        let mut moved = bytes.clone();
-        if let (Some(transform), Some(size)) = (self.layout.to_stored(dims), dtype.size()) {
-            transform.apply(size, &bytes, &mut moved);
+    fn tied(&self) -> Tied<'_> {
+        Tied {
+            path: &self.path,
+            layout: self.layout,
+            ingredient: &self.ingredient,
         }
-        Ok((dtype, self.layout.stored_shape(dims), moved))
     }
 }
 

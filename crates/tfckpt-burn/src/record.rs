@@ -3,12 +3,13 @@
 //! Burn shows a record only as the bytes of a file, which is one more copy of the weights. But it gives its tensors to
 //! any module that has parameters of their paths and shapes: one of ours has nothing else.
 
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::store::ModuleRecord;
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData};
 
 use crate::error::{Error, Result};
+use crate::inert::inert;
 use crate::schema::{Parameter, Schema};
 
 /// Takes a record of the module of this schema apart: one tensor for each parameter, as the record has it, in the order
@@ -51,31 +52,7 @@ impl Module for Receiver {
         self
     }
 
-    fn visit<V: ModuleVisitor>(&self, _: &mut V) {}
-
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn fork(self, _: &Device) -> Self {
-        self
-    }
-
-    fn to_device(self, _: &Device) -> Self {
-        self
-    }
-
-    fn train(self) -> Self {
-        self
-    }
-
-    fn valid(&self) -> Self {
-        self.clone()
-    }
-
-    fn materialize(self) -> Self {
-        self
-    }
+    inert!();
 }
 
 /// What the mapper has for a parameter; nothing if it has nothing, which it keeps account of.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Var;
-use tfckpt::map::{Casts, Conversion, Ingredient, Layer, Layout, LoadReport, Plan, Recipe, Target};
+use tfckpt::map::{Casts, Conversion, Ingredient, Layer, Layout, LoadReport, Plan, Recipe, Target, Tied};
 use tfckpt::{Bundle, Variable};
 
 use crate::bridge;
@@ -101,30 +101,18 @@ impl Entry {
 
     /// Two parameters that one variable fills have to have the same values, laid out as in the variable.
     fn must_equal(&self, first: &Entry, name: &str) -> Result<()> {
-        if self.stored()? == first.stored()? {
-            return Ok(());
-        }
-        let (first, second) = (&first.path, &self.path);
-        let what = format!(
-            "`{first}` and `{second}` are both called `{name}`, and have different values: two parameters that share a \
-             variable must be equal; give one of them another name with `NameMap::rename`"
-        );
-        Err(tfckpt::Error::InvalidArgument { what }.into())
-    }
-
-    /// Dtype, shape and bytes of its variable.
-    fn stored(&self) -> Result<(tfckpt::DType, Option<tfckpt::Shape>, Vec<u8>)> {
-        let (ingredient, layout, dims) = (self.ingredient()?, self.way.layout, self.var.dims());
-        let failed = |source| tfckpt::Error::Source {
-            name: self.path.clone(),
-            source,
+        let (own, other) = (self.ingredient()?, first.ingredient()?);
+        let first = Tied {
+            path: &first.path,
+            layout: first.way.layout,
+            ingredient: &other,
         };
-        let bytes = ingredient.bytes().map_err(failed)?;
-        let mut moved = bytes.clone();
-        if let (Some(transform), Some(size)) = (layout.to_stored(dims), ingredient.dtype().size()) {
-            transform.apply(size, &bytes, &mut moved);
-        }
-        Ok((ingredient.dtype(), layout.stored_shape(dims), moved))
+        let own = Tied {
+            path: &self.path,
+            layout: self.way.layout,
+            ingredient: &own,
+        };
+        Ok(own.must_equal(&first, name)?)
     }
 
     fn ingredient(&self) -> Result<Ingredient<'static>> {

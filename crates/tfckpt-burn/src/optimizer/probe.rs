@@ -1,8 +1,10 @@
 //! A module of single numbers, to see what an optimizer does with them.
 
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
+
+use crate::inert::inert;
 
 /// A parameter of one element.
 #[derive(Debug, Clone)]
@@ -78,31 +80,7 @@ pub(super) fn step(optimizer: &mut ModuleOptimizer, numbers: Vec<Probed>) -> Vec
 }
 
 impl Module for Numbers {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn fork(self, _: &Device) -> Self {
-        self
-    }
-
-    fn to_device(self, _: &Device) -> Self {
-        self
-    }
-
-    fn train(self) -> Self {
-        self
-    }
-
-    fn valid(&self) -> Self {
-        self.clone()
-    }
-
-    fn materialize(self) -> Self {
-        self
-    }
-
-    fn visit<Visitor: ModuleVisitor>(&self, _: &mut Visitor) {}
+    inert!();
 
     fn map<Mapper: ModuleMapper>(mut self, mapper: &mut Mapper) -> Self {
         let device = Device::flex().autodiff();

@@ -6,9 +6,10 @@
 use candle_core::{Device, Tensor};
 
 use super::arithmetic::same_dtype;
+use super::depthwise::Depthwise;
 use super::elementwise::on_cpu;
 use super::table::{Args, Ops, one};
-use super::windows::{Depthwise, Padding, Sliding, Windows, fold, pair, unfold};
+use super::windows::{Padding, Sliding, Windows, fold, pair, unfold};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::value::TfTensor;

@@ -146,17 +146,9 @@ where
         y: &CpuStorage,
         y_layout: &Layout,
     ) -> Candle<(CpuStorage, Shape)> {
-        let result = match (x, y) {
-            (CpuStorage::F32(x), CpuStorage::F32(y)) => {
-                let pairs = part(x, x_layout)?.iter().zip(part(y, y_layout)?);
-                CpuStorage::F32(pairs.map(|(x, y)| (self.single)(*x, *y)).collect())
-            }
-            (CpuStorage::F64(x), CpuStorage::F64(y)) => {
-                let pairs = part(x, x_layout)?.iter().zip(part(y, y_layout)?);
-                CpuStorage::F64(pairs.map(|(x, y)| (self.double)(*x, *y)).collect())
-            }
-            (other, _) => return Err(unsupported(other, self.name)),
-        };
+        let single = |x: &[f32], y: &[f32]| each(x, y, &self.single);
+        let double = |x: &[f64], y: &[f64]| each(x, y, &self.double);
+        let result = on_both((x, x_layout), (y, y_layout), self.name, single, double)?;
         Ok((result, x_layout.shape().clone()))
     }
 
@@ -170,6 +162,54 @@ where
         let (dx, dy) = (self.derivatives)(&x.detach(), &y.detach(), &result.detach())?;
         Ok((Some((gradient * dx)?), Some((gradient * dy)?)))
     }
+}
+
+/// A function of the elements of two tensors, without a gradient.
+pub(super) struct Two<S, D> {
+    pub(super) name: &'static str,
+    pub(super) dims: Vec<usize>,
+    pub(super) single: S,
+    pub(super) double: D,
+}
+
+impl<S, D> CustomOp2 for Two<S, D>
+where
+    S: Fn(&[f32], &[f32]) -> Vec<f32>,
+    D: Fn(&[f64], &[f64]) -> Vec<f64>,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+    ) -> Candle<(CpuStorage, Shape)> {
+        let result = on_both((x, x_layout), (y, y_layout), self.name, &self.single, &self.double)?;
+        Ok((result, self.dims.as_slice().into()))
+    }
+}
+
+fn each<T: Copy>(x: &[T], y: &[T], function: impl Fn(T, T) -> T) -> Vec<T> {
+    x.iter().zip(y).map(|(x, y)| function(*x, *y)).collect()
+}
+
+/// What a function makes of the elements of two tensors of one dtype.
+pub(crate) fn on_both(
+    (x, x_layout): (&CpuStorage, &Layout),
+    (y, y_layout): (&CpuStorage, &Layout),
+    name: &'static str,
+    single: impl Fn(&[f32], &[f32]) -> Vec<f32>,
+    double: impl Fn(&[f64], &[f64]) -> Vec<f64>,
+) -> Candle<CpuStorage> {
+    Ok(match (x, y) {
+        (CpuStorage::F32(x), CpuStorage::F32(y)) => CpuStorage::F32(single(part(x, x_layout)?, part(y, y_layout)?)),
+        (CpuStorage::F64(x), CpuStorage::F64(y)) => CpuStorage::F64(double(part(x, x_layout)?, part(y, y_layout)?)),
+        (other, _) => return Err(unsupported(other, name)),
+    })
 }
 
 pub(crate) fn unsupported(storage: &CpuStorage, name: &'static str) -> candle_core::Error {

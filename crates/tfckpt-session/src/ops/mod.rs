@@ -8,6 +8,7 @@ mod cast;
 mod compare;
 mod conv;
 mod crop;
+mod depthwise;
 mod diagonal;
 mod elementwise;
 mod gather;

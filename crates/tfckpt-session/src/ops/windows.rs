@@ -1,8 +1,8 @@
 //! Windows that slide over images: where each element of a window lies, for convolutions and pools.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
-use super::elementwise::{part, unsupported};
+use super::elementwise::{Two, part, unsupported};
 use crate::attrs::Attrs;
 use crate::error::{Error, Result};
 
@@ -219,7 +219,7 @@ impl Windows {
         [self.n, self.h.output, self.w.output]
     }
 
-    fn inputs(&self) -> usize {
+    pub(super) fn inputs(&self) -> usize {
         self.n * self.h.input * self.w.input
     }
 
@@ -229,7 +229,7 @@ impl Windows {
 
     /// Calls `f` with the pixel, the window and the element of the window, for each that lies within the image, windows in order.
     #[inline]
-    fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
+    pub(super) fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
         for n in 0..self.n {
             for y in 0..self.h.output {
                 for x in 0..self.w.output {
@@ -250,17 +250,17 @@ impl Windows {
 
 /// The row of `width` elements at a place of a table.
 #[inline]
-fn row<T>(table: &[T], place: usize, width: usize) -> &[T] {
+pub(super) fn row<T>(table: &[T], place: usize, width: usize) -> &[T] {
     table.get(place * width..(place + 1) * width).unwrap_or_default()
 }
 
 #[inline]
-fn row_mut<T>(table: &mut [T], place: usize, width: usize) -> &mut [T] {
+pub(super) fn row_mut<T>(table: &mut [T], place: usize, width: usize) -> &mut [T] {
     table.get_mut(place * width..(place + 1) * width).unwrap_or_default()
 }
 
 /// Numbers that windows compute with.
-trait Number:
+pub(super) trait Number:
     Copy + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = Self> + std::ops::Div<Output = Self>
 {
     const ZERO: Self;
@@ -522,185 +522,4 @@ pub(crate) fn largest_places(images: &[f64], windows: &Windows, in_batch: bool) 
         i64::try_from(pixel * width + entry % width.max(1)).unwrap_or(i64::MAX)
     };
     best.into_iter().enumerate().map(place).collect()
-}
-
-/// A function of the elements of two tensors, without a gradient.
-struct Two<S, D> {
-    name: &'static str,
-    dims: Vec<usize>,
-    single: S,
-    double: D,
-}
-
-impl<S, D> CustomOp2 for Two<S, D>
-where
-    S: Fn(&[f32], &[f32]) -> Vec<f32>,
-    D: Fn(&[f64], &[f64]) -> Vec<f64>,
-{
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        y: &CpuStorage,
-        y_layout: &Layout,
-    ) -> Candle<(CpuStorage, Shape)> {
-        let result = match (x, y) {
-            (CpuStorage::F32(x), CpuStorage::F32(y)) => {
-                CpuStorage::F32((self.single)(part(x, x_layout)?, part(y, y_layout)?))
-            }
-            (CpuStorage::F64(x), CpuStorage::F64(y)) => {
-                CpuStorage::F64((self.double)(part(x, x_layout)?, part(y, y_layout)?))
-            }
-            (other, _) => return Err(unsupported(other, self.name)),
-        };
-        Ok((result, self.dims.as_slice().into()))
-    }
-}
-
-/// The convolution of each channel by itself: images `[n, h, w, channels]`, filter `[taps, channels * multiplier]`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Depthwise {
-    pub(crate) windows: Windows,
-    pub(crate) multiplier: usize,
-}
-
-impl Depthwise {
-    /// Output channel `c * multiplier + m` is input channel `c` with filter `m`.
-    pub(crate) fn forward(self, images: &Tensor, filter: &Tensor) -> Candle<Tensor> {
-        images.contiguous()?.apply_op2(&filter.contiguous()?, self)
-    }
-
-    fn of<T: Number>(&self, images: &[T], filter: &[T]) -> Vec<T> {
-        let (windows, m) = (&self.windows, self.multiplier);
-        let (narrow, wide) = (windows.channels, windows.channels * m);
-        let mut result = vec![T::ZERO; windows.outputs() * wide];
-        windows.each(|pixel, window, tap| {
-            let (image, weights) = (row(images, pixel, narrow), row(filter, tap, wide));
-            let sums = row_mut(&mut result, window, wide);
-            match m {
-                1 => {
-                    for ((sum, x), weight) in sums.iter_mut().zip(image).zip(weights) {
-                        *sum += *x * *weight;
-                    }
-                }
-                m => {
-                    for ((sums, x), weights) in sums.chunks_mut(m).zip(image).zip(weights.chunks(m)) {
-                        for (sum, weight) in sums.iter_mut().zip(weights) {
-                            *sum += *x * *weight;
-                        }
-                    }
-                }
-            }
-        });
-        result
-    }
-
-    pub(crate) fn images_back<T>(&self, filter: &[T], gradient: &[T]) -> Vec<T>
-    where
-        T: Copy + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = T> + Default,
-    {
-        let (windows, m) = (&self.windows, self.multiplier);
-        let (narrow, wide) = (windows.channels, windows.channels * m);
-        let mut result = vec![T::default(); windows.inputs() * narrow];
-        windows.each(|pixel, window, tap| {
-            let (weights, gradients) = (row(filter, tap, wide), row(gradient, window, wide));
-            let sums = row_mut(&mut result, pixel, narrow);
-            for ((sum, weights), gradients) in sums.iter_mut().zip(weights.chunks(m)).zip(gradients.chunks(m)) {
-                for (weight, gradient) in weights.iter().zip(gradients) {
-                    *sum += *weight * *gradient;
-                }
-            }
-        });
-        result
-    }
-
-    pub(crate) fn filter_back<T>(&self, images: &[T], gradient: &[T]) -> Vec<T>
-    where
-        T: Copy + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = T> + Default,
-    {
-        let (windows, m) = (&self.windows, self.multiplier);
-        let (narrow, wide) = (windows.channels, windows.channels * m);
-        let mut result = vec![T::default(); windows.taps() * wide];
-        windows.each(|pixel, window, tap| {
-            let (image, gradients) = (row(images, pixel, narrow), row(gradient, window, wide));
-            let sums = row_mut(&mut result, tap, wide);
-            for ((sums, x), gradients) in sums.chunks_mut(m).zip(image).zip(gradients.chunks(m)) {
-                for (sum, gradient) in sums.iter_mut().zip(gradients) {
-                    *sum += *x * *gradient;
-                }
-            }
-        });
-        result
-    }
-
-    /// The gradient of the images, of filter and the result's gradient.
-    pub(crate) fn images_gradient(self, filter: &Tensor, gradient: &Tensor) -> Candle<Tensor> {
-        let Windows { n, h, w, channels } = self.windows;
-        let back = Two {
-            name: "depthwise_images_gradient",
-            dims: vec![n, h.input, w.input, channels],
-            single: |filter: &[f32], gradient: &[f32]| self.images_back(filter, gradient),
-            double: |filter: &[f64], gradient: &[f64]| self.images_back(filter, gradient),
-        };
-        filter
-            .detach()
-            .contiguous()?
-            .apply_op2_no_bwd(&gradient.contiguous()?, &back)
-    }
-
-    /// The gradient of the filter, of the images and the result's gradient.
-    pub(crate) fn filter_gradient(self, images: &Tensor, gradient: &Tensor) -> Candle<Tensor> {
-        let back = Two {
-            name: "depthwise_filter_gradient",
-            dims: vec![self.windows.taps(), self.windows.channels * self.multiplier],
-            single: |images: &[f32], gradient: &[f32]| self.filter_back(images, gradient),
-            double: |images: &[f64], gradient: &[f64]| self.filter_back(images, gradient),
-        };
-        images
-            .detach()
-            .contiguous()?
-            .apply_op2_no_bwd(&gradient.contiguous()?, &back)
-    }
-}
-
-impl CustomOp2 for Depthwise {
-    fn name(&self) -> &'static str {
-        "depthwise"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        y: &CpuStorage,
-        y_layout: &Layout,
-    ) -> Candle<(CpuStorage, Shape)> {
-        let result = match (x, y) {
-            (CpuStorage::F32(x), CpuStorage::F32(y)) => {
-                CpuStorage::F32(self.of(part(x, x_layout)?, part(y, y_layout)?))
-            }
-            (CpuStorage::F64(x), CpuStorage::F64(y)) => {
-                CpuStorage::F64(self.of(part(x, x_layout)?, part(y, y_layout)?))
-            }
-            (other, _) => return Err(unsupported(other, "depthwise")),
-        };
-        let [n, h, w] = self.windows.output();
-        Ok((result, (n, h, w, self.windows.channels * self.multiplier).into()))
-    }
-
-    fn bwd(
-        &self,
-        images: &Tensor,
-        filter: &Tensor,
-        _: &Tensor,
-        gradient: &Tensor,
-    ) -> Candle<(Option<Tensor>, Option<Tensor>)> {
-        let by_images = self.images_gradient(filter, gradient)?;
-        let by_filter = self.filter_gradient(images, gradient)?;
-        Ok((Some(by_images), Some(by_filter)))
-    }
 }

@@ -8,4 +8,4 @@ mod save;
 pub use compound::{Compound, Made, Member, Refusal};
 pub(super) use cooked::{Cooked, Kitchen, Part, Refused};
 pub use recurrent::{Gate, RecurrentParameter, RecurrentPart};
-pub use save::Ingredient;
+pub use save::{Ingredient, Tied};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::dtype::DType;
 use crate::error::{BoxError, Error, Result};
-use crate::layout::{Given, Ready, Recipe, Source};
+use crate::layout::{Given, Layout, Ready, Recipe, Source};
+use crate::shape::Shape;
 use crate::tensor::{Sink, Variable};
 
 type Fetch<'a> = Arc<dyn Fn(&mut Sink<'_>) -> Result<(), BoxError> + Send + Sync + 'a>;
@@ -88,6 +89,50 @@ impl fmt::Debug for Ingredient<'_> {
             .field("dtype", &self.dtype)
             .field("dims", &self.dims)
             .finish_non_exhaustive()
+    }
+}
+
+/// A parameter that shares its variable with another one: tied weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Tied<'t> {
+    /// Its path in the model.
+    pub path: &'t str,
+    /// How the variable is laid out.
+    pub layout: Layout,
+    /// Its bytes, in the layout of the model.
+    pub ingredient: &'t Ingredient<'t>,
+}
+
+impl Tied<'_> {
+    /// That the variable `name` is the same made of either: of the same dtype, shape and bytes. Both are fetched, laid out
+    /// and in memory meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if it is not, and [`Error::Source`] if the bytes cannot be fetched.
+    pub fn must_equal(&self, first: &Tied<'_>, name: &str) -> Result<()> {
+        if self.stored()? == first.stored()? {
+            return Ok(());
+        }
+        let (first, second) = (first.path, self.path);
+        Err(Error::invalid(format!(
+            "`{first}` and `{second}` are both called `{name}`, and have different values: two parameters that share a \
+             variable must be equal; give one of them another name with `NameMap::rename`"
+        )))
+    }
+
+    /// Dtype, shape and bytes of the variable.
+    fn stored(&self) -> Result<(DType, Option<Shape>, Vec<u8>)> {
+        let (dims, dtype) = (self.ingredient.dims(), self.ingredient.dtype());
+        let failed = |source| Error::Source {
+            name: self.path.to_owned(),
+            source,
+        };
+        let bytes = self.ingredient.bytes().map_err(failed)?;
+        let mut moved = bytes.clone();
+        if let (Some(transform), Some(size)) = (self.layout.to_stored(dims), dtype.size()) {
+            transform.apply(size, &bytes, &mut moved);
+        }
+        Ok((dtype, self.layout.stored_shape(dims), moved))
     }
 }
 
