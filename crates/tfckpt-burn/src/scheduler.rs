@@ -22,7 +22,7 @@ pub(crate) fn variables(record: LrSchedulerRecord) -> Result<Vec<Variable<'stati
 /// The record that a checkpoint has for a scheduler.
 pub(crate) fn record(checkpoint: &Checkpoint) -> Result<LrSchedulerRecord> {
     let mut writer = Writer::new(Vec::new());
-    for info in checkpoint.variables() {
+    for info in checkpoint.beginning_with(SCOPE) {
         if let Some(key) = info.name().strip_prefix(SCOPE)
             && let Some(scalar) = scalars::read(checkpoint, info)?
         {

@@ -164,7 +164,7 @@ impl ModuleStore for TfCheckpointStore {
 
 /// A variable that is read when its bytes are asked for; `None` if Burn has no such dtype.
 fn lazy(checkpoint: &Arc<Checkpoint>, key: &[u8]) -> Option<Tensor> {
-    let info = checkpoint.variable(key).ok()?;
+    let info = checkpoint.get(key)?;
     let held = held_in(info.dtype())?;
     let conversion = Conversion::new(info.dtype(), held)?;
     let dtype = burn_dtype(held)?;

@@ -145,10 +145,7 @@ impl<'a> Lookup<'a, '_> {
     }
 
     fn first(&self, way: &Way) -> Option<&'a VariableInfo> {
-        way.names.iter().find_map(|name| {
-            let there = self.checkpoint.contains(name);
-            there.then(|| self.checkpoint.variable(name).ok()).flatten()
-        })
+        way.names.iter().find_map(|name| self.checkpoint.get(name))
     }
 
     fn missing(&self, need: &Need<'_>, ways: &[Way]) -> Outcome<'a> {

@@ -203,12 +203,11 @@ fn steps(checkpoint: &Checkpoint, names: &OptimizerNames, betas: Option<(f32, f3
 /// How many steps an optimizer says that it has made.
 fn own_count(checkpoint: &Checkpoint, names: &OptimizerNames) -> Result<Option<u64>> {
     for name in names.counter(Counter::Iterations) {
-        if checkpoint.contains(&name) {
-            match scalars::read(checkpoint, checkpoint.variable(&name)?)? {
-                Some(Scalar::UInt(steps)) => return Ok(Some(steps)),
-                Some(Scalar::Int(steps)) => return Ok(u64::try_from(steps).ok()),
-                _ => {}
-            }
+        let stored = checkpoint.get(&name).map(|info| scalars::read(checkpoint, info));
+        match stored.transpose()?.flatten() {
+            Some(Scalar::UInt(steps)) => return Ok(Some(steps)),
+            Some(Scalar::Int(steps)) => return Ok(u64::try_from(steps).ok()),
+            _ => {}
         }
     }
     Ok(None)

@@ -131,13 +131,11 @@ impl Finder<'_> {
         let prefix = own_name(variable, "");
         let mut fields = Vec::new();
         let mut has_tensors = false;
-        for info in self.checkpoint.variables() {
-            let name = info.name();
-            if let Some(field) = name.strip_prefix(&prefix) {
-                let scalar = scalars::read(self.checkpoint, info)?;
-                has_tensors |= scalar.is_none();
-                fields.push((field.to_owned(), info, scalar));
-            }
+        for info in self.checkpoint.beginning_with(&prefix) {
+            let scalar = scalars::read(self.checkpoint, info)?;
+            has_tensors |= scalar.is_none();
+            let field = info.name().strip_prefix(&prefix).unwrap_or_default().to_owned();
+            fields.push((field, info, scalar));
         }
         if let Some(traits) = traits
             && has_tensors
@@ -219,7 +217,7 @@ impl Finder<'_> {
     /// A variable that shows that the state is of another optimizer. In an object-based checkpoint a slot has several names,
     /// of which some could be another optimizer's.
     fn of_another(&self, variable: &str, names: &OptimizerNames) -> Option<String> {
-        let find = |name: &str| self.checkpoint.variable(name).ok().map(VariableInfo::key);
+        let find = |name: &str| self.checkpoint.get(name).map(VariableInfo::key);
         let slots = names.slots().iter();
         let own: Vec<&[u8]> = slots
             .flat_map(|slot| names.slot(variable, *slot))
@@ -233,9 +231,9 @@ impl Finder<'_> {
         let own = own_name(variable, "");
         let own = self
             .checkpoint
-            .variables()
-            .map(|info| info.name().into_owned())
-            .find(|name| name.starts_with(&own));
+            .beginning_with(own)
+            .next()
+            .map(|info| info.name().into_owned());
         own.or_else(|| {
             let all = OptimizerKind::ALL
                 .into_iter()

@@ -124,9 +124,9 @@ impl Checkpoint {
             let step = child
                 .and_then(|node| node.variable())
                 .or_else(|| graph.find(GLOBAL_STEP).ok());
-            return Ok(step.and_then(|step| self.bundle.variable(step.key()).ok()));
+            return Ok(step.and_then(|step| self.bundle.get(step.key())));
         }
-        Ok(self.bundle.variable(GLOBAL_STEP).ok())
+        Ok(self.bundle.get(GLOBAL_STEP))
     }
 }
 

@@ -21,6 +21,35 @@ impl Bundle {
         self.lookup(name.as_ref()).is_ok_and(|found| found.is_some())
     }
 
+    /// The variable of this name, as [`variable`](Self::variable) finds it, or nothing: for names of which some are not
+    /// there, without the search for near ones that an error costs.
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&VariableInfo> {
+        self.lookup(name.as_ref()).ok().flatten()
+    }
+
+    /// The variables whose keys begin so, in their order. Found without looking at the others.
+    ///
+    /// ```
+    /// # use tfckpt::{Checkpoint, Saver, Variable};
+    /// # fn main() -> tfckpt::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let names = ["fc/kernel", "fc/kernel/Adam", "fc/bias", "fc2/bias"];
+    /// # Saver::new(folder.path()).save(names.map(|name| Variable::new(name, [2], &[0f32; 2])), 1)?;
+    /// # let checkpoint = Checkpoint::open(folder.path())?;
+    /// let of_layer = checkpoint.beginning_with("fc/").map(|info| info.name().into_owned());
+    /// assert_eq!(of_layer.collect::<Vec<_>>(), ["fc/bias", "fc/kernel", "fc/kernel/Adam"]);
+    /// assert_eq!(checkpoint.beginning_with("fc3").count(), 0);
+    /// assert!(checkpoint.get("fc2/bias").is_some() && checkpoint.get("fc2/kernel").is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn beginning_with(&self, prefix: impl AsRef<[u8]>) -> impl Iterator<Item = &VariableInfo> {
+        let first = self.variables.partition_point(|info| info.key() < prefix.as_ref());
+        let from = self.variables.get(first..).unwrap_or_default();
+        from.iter()
+            .take_while(move |info| info.key().starts_with(prefix.as_ref()))
+    }
+
     /// Whether the index has this key.
     pub(crate) fn has_key(&self, key: impl AsRef<[u8]>) -> bool {
         self.position(key.as_ref()).is_some()
