@@ -12,6 +12,7 @@ mod state;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use candle_core::Tensor;
 use tfckpt::Checkpoint;
@@ -24,6 +25,9 @@ use shared::Shared;
 /// Larger variables are read by all cores at once.
 const DIVIDED: u64 = 32 << 20;
 
+/// What nobody has asked for after this time is given up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The variables of a checkpoint, some of them read before they are asked for. Dropped, it gives up what it has.
 pub(crate) struct Ahead {
     shared: Arc<Shared>,
@@ -31,8 +35,12 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     pub(crate) fn new(checkpoint: Arc<Checkpoint>) -> Self {
+        Self::with_patience(checkpoint, PATIENCE)
+    }
+
+    fn with_patience(checkpoint: Arc<Checkpoint>, patience: Duration) -> Self {
         Ahead {
-            shared: Arc::new(Shared::new(checkpoint)),
+            shared: Arc::new(Shared::new(checkpoint, patience)),
         }
     }
 
@@ -98,7 +106,6 @@ mod tests {
     use tfckpt::{Limits, Saver, Variable};
 
     use super::order::Content;
-    use super::shared::PATIENCE;
     use super::*;
 
     type Test<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -118,9 +125,12 @@ mod tests {
         Saver::new(dir).save(variables, 1).map(drop)
     }
 
-    fn opened(dir: &std::path::Path) -> tfckpt::Result<(Arc<Checkpoint>, Ahead)> {
+    /// Longer than any test, however busy the machine.
+    const ENDLESS: Duration = Duration::from_secs(24 * 3600);
+
+    fn opened(dir: &std::path::Path, patience: Duration) -> tfckpt::Result<(Arc<Checkpoint>, Ahead)> {
         let checkpoint = Arc::new(Checkpoint::open_with(dir, &Limits::default().with_threads(2))?);
-        Ok((checkpoint.clone(), Ahead::new(checkpoint)))
+        Ok((checkpoint.clone(), Ahead::with_patience(checkpoint, patience)))
     }
 
     fn asked<'c>(checkpoint: &'c Checkpoint, name: &str) -> Test<Found<'c>> {
@@ -155,7 +165,7 @@ mod tests {
     fn what_comes_next_is_read_but_no_slots_and_no_more_than_was_asked_for() -> Test {
         let dir = tempfile::tempdir()?;
         saved(dir.path())?;
-        let (checkpoint, ahead) = opened(dir.path())?;
+        let (checkpoint, ahead) = opened(dir.path(), ENDLESS)?;
         assert!(ready(&ahead).is_empty());
         ahead.read(&asked(&checkpoint, "fc_1/kernel")?)?;
         assert_eq!(ready(&ahead), ["fc_2/kernel"]);
@@ -170,11 +180,10 @@ mod tests {
     fn what_nobody_asks_for_is_given_up() -> Test {
         let dir = tempfile::tempdir()?;
         saved(dir.path())?;
-        let (checkpoint, ahead) = opened(dir.path())?;
+        let (checkpoint, ahead) = opened(dir.path(), Duration::from_millis(1))?;
         ahead.read(&asked(&checkpoint, "fc_1/kernel")?)?;
-        assert_eq!(ready(&ahead).len(), 1);
         while ahead.shared.lock().threads > 0 {
-            thread::sleep(PATIENCE / 10);
+            thread::yield_now();
         }
         assert!(ready(&ahead).is_empty());
         assert_eq!(ahead.shared.lock().held, 0);
@@ -190,7 +199,7 @@ mod tests {
     fn a_wrong_guess_is_read_again() -> Test {
         let dir = tempfile::tempdir()?;
         saved(dir.path())?;
-        let (checkpoint, ahead) = opened(dir.path())?;
+        let (checkpoint, ahead) = opened(dir.path(), ENDLESS)?;
         ahead.read(&asked(&checkpoint, "fc_1/kernel")?)?;
         assert_eq!(ready(&ahead), ["fc_2/kernel"]);
         let mut other = asked(&checkpoint, "fc_2/kernel")?;

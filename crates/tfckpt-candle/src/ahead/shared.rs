@@ -12,12 +12,11 @@ use super::state::State;
 use crate::bridge;
 use crate::error::Result;
 
-/// What nobody has asked for after this time is given up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-
 /// What the threads have in common.
 pub(super) struct Shared {
     pub(super) checkpoint: Arc<Checkpoint>,
+    /// What nobody has asked for after this time is given up.
+    patience: Duration,
     state: Mutex<State>,
     /// Something was asked for, or was read.
     pub(super) changed: Condvar,
@@ -32,9 +31,10 @@ struct Claim<'s> {
 }
 
 impl Shared {
-    pub(super) fn new(checkpoint: Arc<Checkpoint>) -> Self {
+    pub(super) fn new(checkpoint: Arc<Checkpoint>, patience: Duration) -> Self {
         Shared {
             checkpoint,
+            patience,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -70,7 +70,7 @@ impl Shared {
                 return Some(claim);
             }
             let times = state.times;
-            let waited = self.changed.wait_timeout(state, PATIENCE);
+            let waited = self.changed.wait_timeout(state, self.patience);
             let timeout;
             (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() && state.times == times {
@@ -103,7 +103,11 @@ impl Shared {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }
-        state.take(place)
+        let read = state.take(place);
+        drop(state);
+        // There is room for more now, for which somebody may have been waiting since it was asked for.
+        self.changed.notify_all();
+        read
     }
 }
 
@@ -118,7 +122,7 @@ impl Claim<'_> {
     }
 
     fn read(&self) -> Option<Read> {
-        let info = self.shared.checkpoint.variable(&self.key).ok()?;
+        let info = self.shared.checkpoint.get(&self.key)?;
         let dims = self.layout.model_shape(info.shape().dims())?;
         let transform = self.layout.to_model(&dims)?;
         let tensor = self.shared.read(info, &transform, &dims, 1).ok()?;
