@@ -1,153 +1,159 @@
-//! What running a graph costs beside the same network written by hand in Candle, and depthwise convolutions beside Candle's
-//! grouped ones. `cargo bench --bench session --no-default-features --features candle`
+//! What running a graph costs beside the same network written by hand in Candle. `benches/session/run.sh` compares both with
+//! TensorFlow and writes `benches/SESSION.md`; alone, this measures the digits network:
+//! `cargo bench --bench session --no-default-features --features candle`.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod by_hand;
 
-use anyhow::Result;
-use candle_core::{D, Device, Tensor};
-use tfckpt_session::{Graph, Session, import_meta_graph};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-/// The median of so many runs.
-const RUNS: usize = 41;
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
+use serde_json::{Value, json};
+use tfckpt::Checkpoint;
+use tfckpt_session::{Session, import_meta_graph};
 
 fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if has("--serve") {
+        return serve();
+    }
     // `cargo test` builds benches and calls them so.
-    if std::env::args().any(|argument| argument == "--test") {
+    if has("--test") {
         return Ok(());
     }
     for batch in [1, 50, 297] {
-        digits(batch)?;
-    }
-    for (channels, size) in [(64, 56), (256, 28), (512, 14)] {
-        depthwise(channels, size)?;
+        let prefix = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/tf-digits/saver/model.ckpt-360");
+        let images = Tensor::rand(0f32, 1.0, (batch, 8, 8, 1), &Device::Cpu)?;
+        let case = Case::new("digits", &prefix, BTreeMap::from([("image".to_owned(), images)]))?;
+        let (session, by_hand) = (median(0.5, || case.session())?, median(0.5, || case.by_hand())?);
+        let ratio = by_hand / session;
+        println!("digits, batch {batch}: session {session:.2e} s, by hand {by_hand:.2e} s, ratio {ratio:.2}");
     }
     Ok(())
 }
 
-fn repository(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+/// A network, and what is fed.
+struct Case {
+    session: Session,
+    output: &'static str,
+    feeds: BTreeMap<String, Tensor>,
+    by_hand: by_hand::Network,
+    /// The feeds in Candle's layout.
+    given: BTreeMap<String, Tensor>,
 }
 
-fn median(mut run: impl FnMut() -> Result<()>) -> Result<Duration> {
-    run()?;
-    let mut times = Vec::with_capacity(RUNS);
-    for _ in 0..RUNS {
+impl Case {
+    fn new(kind: &str, prefix: &Path, feeds: BTreeMap<String, Tensor>) -> Result<Self> {
+        let session = Session::new(&import_meta_graph(format!("{}.meta", prefix.display()))?, &Device::Cpu)?;
+        session.restore(prefix)?;
+        let given = feeds
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), by_hand::given(tensor)?)));
+        Ok(Case {
+            session,
+            output: match kind {
+                "digits" => "dense/logits:0",
+                "bert" => "sequence_output:0",
+                "mobilenet" | "resnet" => "logits:0",
+                _ => "output:0",
+            },
+            given: given.collect::<Result<_>>()?,
+            feeds,
+            by_hand: by_hand::network(kind, Checkpoint::open(prefix)?)?,
+        })
+    }
+
+    fn session(&self) -> Result<Tensor> {
+        let feeds: Vec<(&str, &Tensor)> = self
+            .feeds
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect();
+        Ok(self.session.run(&[self.output], &feeds)?.remove(0))
+    }
+
+    fn by_hand(&self) -> Result<Tensor> {
+        (self.by_hand)(&self.given)
+    }
+}
+
+/// The median of runs that take so many seconds together, of three at least.
+fn median(seconds: f64, run: impl Fn() -> Result<Tensor>) -> Result<f64> {
+    let mut times = Vec::new();
+    while times.len() < 3 || times.iter().sum::<f64>() < seconds {
         let start = Instant::now();
         run()?;
-        times.push(start.elapsed());
+        times.push(start.elapsed().as_secs_f64());
     }
-    times.sort();
-    Ok(times[RUNS / 2])
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
 }
 
-fn report(what: &str, other: &str, ours: Duration, theirs: Duration) {
-    let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-    println!("{what}: session {ours:?}, {other} {theirs:?}, ratio {ratio:.3}");
-}
-
-/// The digits network, and the same by hand: NCHW, as Candle's layers are written.
-fn digits(batch: usize) -> Result<()> {
-    let prefix = repository("data/tf-digits/saver/model.ckpt-360");
-    let session = Session::new(&import_meta_graph(format!("{}.meta", prefix.display()))?, &Device::Cpu)?;
-    session.restore(&prefix)?;
-    let images = Tensor::rand(0f32, 1.0, (batch, 8, 8, 1), &Device::Cpu)?;
-    let ours = median(|| {
-        session.run(&["dense/logits:0"], &[("image:0", &images)])?;
-        Ok(())
-    })?;
-
-    let var = |name: &str| Ok::<_, anyhow::Error>(session.variable(name)?.as_detached_tensor());
-    let kernel = |name: &str| Ok::<_, anyhow::Error>(var(name)?.permute((3, 2, 0, 1))?.contiguous()?);
-    let (kernel1, kernel2) = (kernel("conv1/kernel")?, kernel("conv2/kernel")?);
-    let bias = |name: &str| Ok::<_, anyhow::Error>(var(name)?.reshape((1, (), 1, 1))?);
-    let (bias1, bias2) = (bias("conv1/bias")?, bias("conv2/bias")?);
-    let (kernel3, bias3) = (var("dense/kernel")?, var("dense/bias")?);
-    let channels_first = images.permute((0, 3, 1, 2))?.contiguous()?;
-    let theirs = median(|| {
-        let x = channels_first
-            .conv2d(&kernel1, 1, 1, 1, 1)?
-            .broadcast_add(&bias1)?
-            .relu()?
-            .max_pool2d(2)?;
-        let x = x
-            .conv2d(&kernel2, 1, 1, 1, 1)?
-            .broadcast_add(&bias2)?
-            .relu()?
-            .max_pool2d(2)?;
-        let x = x.permute((0, 2, 3, 1))?.contiguous()?.reshape((batch, ()))?;
-        x.matmul(&kernel3)?.broadcast_add(&bias3)?;
-        Ok(())
-    })?;
-    report(&format!("digits, batch {batch}"), "by hand", ours, theirs);
+/// Answers commands, one a line: `open` a network with its directory, `run` one side of it.
+fn serve() -> Result<()> {
+    let mut case = None;
+    for line in std::io::stdin().lines() {
+        let command: Value = serde_json::from_str(&line?)?;
+        let text = |key: &str| command[key].as_str();
+        let answer = if let Some(name) = text("open") {
+            let directory = PathBuf::from(text("directory").context("a directory")?);
+            let (opened, expected) = open(name, &directory, text("prefix").context("a prefix")?)?;
+            let differences = json!({
+                "session": difference(&opened.session()?, &expected)?,
+                "by_hand": difference(&opened.by_hand()?, &expected)?,
+            });
+            case = Some(opened);
+            differences
+        } else {
+            let case = case.as_ref().context("nothing is open")?;
+            let seconds = command["seconds"].as_f64().context("seconds")?;
+            let seconds = match text("run") {
+                Some("session") => median(seconds, || case.session())?,
+                _ => median(seconds, || case.by_hand())?,
+            };
+            json!({ "median": seconds })
+        };
+        println!("{answer}");
+        std::io::stdout().flush()?;
+    }
     Ok(())
 }
 
-/// A 3 x 3 depthwise convolution in TensorFlow's layout, and Candle's grouped one in its own.
-fn depthwise(channels: usize, size: usize) -> Result<()> {
-    let session = Session::new(&Graph::from(graph()?), &Device::Cpu)?;
-    let images = Tensor::rand(-1f32, 1.0, (1, size, size, channels), &Device::Cpu)?;
-    let filter = Tensor::rand(-1f32, 1.0, (3, 3, channels, 1), &Device::Cpu)?;
-    let feeds: [(&str, &Tensor); 2] = [("x", &images), ("f", &filter)];
-    let ours = median(|| {
-        session.run(&["y"], &feeds)?;
-        Ok(())
-    })?;
-    let channels_first = images.permute((0, 3, 1, 2))?.contiguous()?;
-    let grouped = filter.permute((2, 3, 0, 1))?.contiguous()?;
-    let theirs = median(|| {
-        channels_first.conv2d(&grouped, 1, 1, 1, channels)?;
-        Ok(())
-    })?;
-    let y = session.run(&["y"], &feeds)?.remove(0).permute((0, 3, 1, 2))?;
-    let difference = (y - channels_first.conv2d(&grouped, 1, 1, 1, channels)?)?.abs()?;
-    let largest = difference.flatten_all()?.max(D::Minus1)?.to_scalar::<f32>()?;
-    report(
-        &format!("depthwise {channels} x {size} x {size}"),
-        "grouped",
-        ours,
-        theirs,
-    );
-    println!("  largest difference {largest:e}");
-    Ok(())
+/// A network, and what TensorFlow computed.
+fn open(name: &str, directory: &Path, digits: &str) -> Result<(Case, Tensor)> {
+    let kept = Checkpoint::open(directory.join("case"))?;
+    let read = |name: &str| -> Result<Tensor> {
+        let info = kept.variable(name)?;
+        let dims: Vec<usize> = info.shape().dims().iter().map(|dim| *dim as usize).collect();
+        Ok(match info.dtype() {
+            tfckpt::DType::Int32 => {
+                let values: Vec<u32> = kept.read::<i32>(name)?.iter().map(|id| *id as u32).collect();
+                Tensor::from_vec(values, dims, &Device::Cpu)?
+            }
+            _ => Tensor::from_vec(kept.read::<f32>(name)?, dims, &Device::Cpu)?,
+        })
+    };
+    let mut feeds = BTreeMap::new();
+    for info in kept.variables() {
+        if let Some(feed) = info.name().strip_prefix("feed/") {
+            feeds.insert(feed.to_owned(), read(&info.name())?);
+        }
+    }
+    let kind = name.split('-').next().unwrap_or(name);
+    let prefix = match kind {
+        "digits" => PathBuf::from(digits),
+        _ => directory.join("model"),
+    };
+    Ok((Case::new(kind, &prefix, feeds)?, read("output")?))
 }
 
-/// A graph of one depthwise convolution, by hand: protocol buffers are bytes.
-fn graph() -> Result<tfckpt::MetaGraph> {
-    let field = |number: u8, value: &[u8]| -> Vec<u8> {
-        let mut out = vec![number << 3 | 2, u8::try_from(value.len()).unwrap_or(u8::MAX)];
-        out.extend_from_slice(value);
-        out
-    };
-    let attr = |key: &str, value: &[u8]| field(5, &[field(1, key.as_bytes()), field(2, value)].concat());
-    let node = |name: &str, op: &str, inputs: &[&str], attrs: &[Vec<u8>]| {
-        let inputs: Vec<u8> = inputs.iter().flat_map(|input| field(3, input.as_bytes())).collect();
-        field(
-            1,
-            &[
-                field(1, name.as_bytes()),
-                field(2, op.as_bytes()),
-                inputs,
-                attrs.concat(),
-            ]
-            .concat(),
-        )
-    };
-    // DT_FLOAT is 1; a list of four ones; "SAME".
-    let float = [0x30, 1];
-    let ones = [0x0a, 6, 0x1a, 4, 1, 1, 1, 1];
-    let nodes = [
-        node("x", "Placeholder", &[], &[attr("dtype", &float)]),
-        node("f", "Placeholder", &[], &[attr("dtype", &float)]),
-        node(
-            "y",
-            "DepthwiseConv2dNative",
-            &["x", "f"],
-            &[attr("strides", &ones), attr("padding", &field(2, b"SAME"))],
-        ),
-    ]
-    .concat();
-    let mut bytes = vec![0x12, (nodes.len() & 127) as u8 | 128, (nodes.len() >> 7) as u8];
-    bytes.extend(nodes);
-    Ok(tfckpt::MetaGraph::parse(bytes, &tfckpt::Limits::default())?)
+/// The largest difference, relative to the largest element.
+fn difference(ours: &Tensor, theirs: &Tensor) -> Result<f64> {
+    let largest =
+        |x: &Tensor| -> Result<f64> { Ok(x.abs()?.flatten_all()?.max(0)?.to_dtype(DType::F64)?.to_scalar()?) };
+    Ok(largest(&(ours - theirs)?)? / largest(theirs)?)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Compiler;
 use super::loops::Frame;
 use crate::error::{Error, Result};
-use crate::ops::Kernel;
+use crate::ops::{Kernel, Point};
 use crate::run::{Operand, Program, Step};
 use crate::scope::{Scope, Source};
 use crate::value::Value;
@@ -42,6 +42,8 @@ pub(super) struct NewStep<'n> {
     pub(super) node: &'n str,
     pub(super) op: &'n str,
     pub(super) kernel: Kernel,
+    /// What it does to each element, if it does nothing else.
+    pub(super) point: Option<Point>,
     pub(super) operands: Vec<Operand>,
     pub(super) guards: Vec<Operand>,
     pub(super) merges: bool,
@@ -128,6 +130,7 @@ impl<'s, 'g> Body<'s, 'g> {
             node: step.node.into(),
             op: step.op.into(),
             kernel: Arc::new(step.kernel),
+            point: step.point,
             last: Vec::new(),
             frees: Vec::new(),
             outputs: slots.iter().copied().map(Some).collect(),
@@ -169,6 +172,7 @@ impl<'s, 'g> Body<'s, 'g> {
             fetches,
             writes: self.writes,
         };
+        super::fuse::fuse(&mut program);
         mark_last_uses(&mut program);
         Ok(program)
     }

@@ -3,6 +3,7 @@
 mod body;
 mod constants;
 mod functions;
+mod fuse;
 mod loops;
 mod nodes;
 

@@ -100,6 +100,7 @@ impl<'s, 'g> Body<'s, 'g> {
         }
         let (pure, refs, writes) = (entry.pure, entry.refs, entry.writes);
         self.writes |= writes;
+        let point = compiler.ops.point(op, attrs)?;
         let kernel = (entry.build)(attrs)?;
         let operands = self.operands(node)?;
         if pure && self.fold(node, &kernel, &operands, compiler)? {
@@ -110,6 +111,7 @@ impl<'s, 'g> Body<'s, 'g> {
             node: self.scope.name(node),
             op,
             kernel,
+            point,
             guards: self.guards(node),
             operands,
             merges: op == "Merge" || op == "RefMerge",
@@ -134,6 +136,7 @@ impl<'s, 'g> Body<'s, 'g> {
             node: self.scope.name(node),
             op: self.scope.op(node),
             kernel,
+            point: None,
             guards: self.guards(node),
             operands,
             merges: false,

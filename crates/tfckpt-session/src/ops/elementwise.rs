@@ -3,6 +3,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Shape, Tensor};
 
+use super::parallel;
 use crate::error::Result;
 
 type Candle<T> = candle_core::Result<T>;
@@ -76,8 +77,8 @@ pub(crate) fn part<'s, T>(values: &'s [T], layout: &Layout) -> Candle<&'s [T]> {
 
 impl<S, D, G> CustomOp1 for Map<S, D, G>
 where
-    S: Fn(f32) -> f32,
-    D: Fn(f64) -> f64,
+    S: Fn(f32) -> f32 + Sync,
+    D: Fn(f64) -> f64 + Sync,
     G: Fn(&Tensor, &Tensor) -> Candle<Tensor>,
 {
     fn name(&self) -> &'static str {
@@ -86,8 +87,8 @@ where
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Candle<(CpuStorage, Shape)> {
         let result = match storage {
-            CpuStorage::F32(x) => CpuStorage::F32(part(x, layout)?.iter().map(|x| (self.single)(*x)).collect()),
-            CpuStorage::F64(x) => CpuStorage::F64(part(x, layout)?.iter().map(|x| (self.double)(*x)).collect()),
+            CpuStorage::F32(x) => CpuStorage::F32(parallel::map(part(x, layout)?, &self.single)),
+            CpuStorage::F64(x) => CpuStorage::F64(parallel::map(part(x, layout)?, &self.double)),
             other => return Err(unsupported(other, self.name)),
         };
         Ok((result, layout.shape().clone()))
@@ -131,8 +132,8 @@ pub(crate) fn zip(
 
 impl<S, D, G> CustomOp2 for Zip<S, D, G>
 where
-    S: Fn(f32, f32) -> f32,
-    D: Fn(f64, f64) -> f64,
+    S: Fn(f32, f32) -> f32 + Sync,
+    D: Fn(f64, f64) -> f64 + Sync,
     G: Fn(&Tensor, &Tensor, &Tensor) -> Candle<(Tensor, Tensor)>,
 {
     fn name(&self) -> &'static str {
@@ -146,8 +147,8 @@ where
         y: &CpuStorage,
         y_layout: &Layout,
     ) -> Candle<(CpuStorage, Shape)> {
-        let single = |x: &[f32], y: &[f32]| each(x, y, &self.single);
-        let double = |x: &[f64], y: &[f64]| each(x, y, &self.double);
+        let single = |x: &[f32], y: &[f32]| parallel::zip(x, y, &self.single);
+        let double = |x: &[f64], y: &[f64]| parallel::zip(x, y, &self.double);
         let result = on_both((x, x_layout), (y, y_layout), self.name, single, double)?;
         Ok((result, x_layout.shape().clone()))
     }
@@ -191,10 +192,6 @@ where
         let result = on_both((x, x_layout), (y, y_layout), self.name, &self.single, &self.double)?;
         Ok((result, self.dims.as_slice().into()))
     }
-}
-
-fn each<T: Copy>(x: &[T], y: &[T], function: impl Fn(T, T) -> T) -> Vec<T> {
-    x.iter().zip(y).map(|(x, y)| function(*x, *y)).collect()
 }
 
 /// What a function makes of the elements of two tensors of one dtype.

@@ -146,7 +146,11 @@ const TABLE: [(&str, Float, Int); 41] = [
     ("Sign", |x| Ok(sign(x)?), Some(i64::signum)),
     ("Reciprocal", |x| Ok(x.recip()?), None),
     ("Inv", |x| Ok(x.recip()?), None),
-    ("Erf", |x| map_double(x, "erf", libm::erf, |x, _| bell(x, 1.0)), None),
+    (
+        "Erf",
+        |x| map(x, "erf", libm::erff, libm::erf, |x, _| bell(x, 1.0)),
+        None,
+    ),
     (
         "Erfc",
         |x| map_double(x, "erfc", libm::erfc, |x, _| bell(x, -1.0)),

@@ -19,6 +19,8 @@ mod lists;
 mod loss;
 mod math;
 mod norm;
+mod parallel;
+mod pointwise;
 mod pool;
 mod quantised;
 mod random;
@@ -34,6 +36,9 @@ mod table;
 mod train;
 mod windows;
 
+pub(crate) use broadcast::broadcast;
+pub(crate) use parallel::{fill, shared};
+pub(crate) use pointwise::Point;
 pub(crate) use state::truth;
 pub(crate) use table::Ops;
 pub use table::{Args, Kernel};

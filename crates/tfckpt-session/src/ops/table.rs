@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use tfckpt::DType;
 
+use super::pointwise::Point;
 use crate::attrs::Attrs;
 use crate::context::Context;
 use crate::dtype::{is_float, is_int};
@@ -27,6 +28,8 @@ pub(crate) struct Op {
     pub(crate) refs: bool,
     /// Whether it changes variables.
     pub(crate) writes: bool,
+    /// Whether it is TensorFlow's, and does as that does.
+    built_in: bool,
 }
 
 /// All operations by name.
@@ -66,11 +69,23 @@ impl Ops {
         super::sparse::add(&mut ops);
         super::state::add(&mut ops);
         super::train::add(&mut ops);
+        ops.table.values_mut().for_each(|op| op.built_in = true);
         ops
     }
 
     pub(crate) fn get(&self, op: &str) -> Option<&Op> {
         self.table.get(op)
+    }
+
+    /// What an operation does to each element, if it is ours and does nothing else.
+    ///
+    /// # Errors
+    /// An attribute is not what it should be.
+    pub(crate) fn point(&self, op: &str, attrs: &Attrs<'_>) -> Result<Option<Point>> {
+        match self.table.get(op).is_some_and(|entry| entry.built_in) {
+            true => Point::of(op, attrs),
+            false => Ok(None),
+        }
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
@@ -110,6 +125,7 @@ impl Ops {
             pure,
             refs,
             writes,
+            built_in: false,
         };
         self.table.insert(name.to_owned(), op);
     }

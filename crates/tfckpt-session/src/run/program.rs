@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::ops::{Args, Kernel};
+use crate::ops::{Args, Kernel, Point};
 use crate::value::Value;
 
 /// Where a step finds an operand.
@@ -21,6 +21,8 @@ pub(crate) struct Step {
     pub(crate) node: Arc<str>,
     pub(crate) op: Arc<str>,
     pub(crate) kernel: Arc<Kernel>,
+    /// What it does to each element, if it does nothing else.
+    pub(crate) point: Option<Point>,
     pub(crate) operands: Vec<Operand>,
     /// Which operands nobody needs afterwards: they are freed, or changed in place.
     pub(crate) last: Vec<bool>,

@@ -1,203 +1,19 @@
 //! Windows that slide over images: where each element of a window lies, for convolutions and pools.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+mod pooling;
+mod sliding;
+mod unfold;
 
-use super::elementwise::{Two, part, unsupported};
-use crate::attrs::Attrs;
-use crate::error::{Error, Result};
+use std::ops::Range;
 
-type Candle<T> = candle_core::Result<T>;
+pub(crate) use pooling::{largest_places, pool};
+pub(crate) use sliding::{Padding, Sliding, pair};
+pub(crate) use unfold::{fold, unfold};
 
-/// How windows are laid over what is beyond the edges.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Padding {
-    Same,
-    Valid,
-    /// Before and after, in the order of height and width.
-    Explicit([(usize, usize); 2]),
-}
+use super::parallel;
+use sliding::Axis;
 
-/// The attributes of a window.
-#[derive(Debug, Clone)]
-pub(crate) struct Sliding {
-    pub(crate) padding: Padding,
-    pub(crate) strides: [usize; 2],
-    pub(crate) dilations: [usize; 2],
-    pub(crate) channels_first: bool,
-}
-
-impl Sliding {
-    pub(crate) fn new(attrs: &Attrs<'_>) -> Result<Self> {
-        let format = attrs.text("data_format", "NHWC")?;
-        let channels_first = match format {
-            "NHWC" => false,
-            "NCHW" => true,
-            other => return Err(Error::graph(format!("data format `{other}`"))),
-        };
-        let pairs = attrs.ints("explicit_paddings")?;
-        let pairs = pairs
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|[before, after]| Some((size(*before)?, size(*after)?)));
-        let pairs = pairs.collect::<Option<Vec<(usize, usize)>>>().unwrap_or_default();
-        let padding = match attrs.text("padding", "VALID")? {
-            "SAME" => Padding::Same,
-            "VALID" => Padding::Valid,
-            "EXPLICIT" => Padding::Explicit(
-                spatial(&pairs, channels_first)
-                    .ok_or_else(|| Error::graph(format!("explicit paddings of {pairs:?}")))?,
-            ),
-            other => return Err(Error::graph(format!("padding `{other}`"))),
-        };
-        Ok(Sliding {
-            padding,
-            strides: pair(&attrs.ints("strides")?, channels_first)?,
-            dilations: pair(&attrs.ints("dilations")?, channels_first)?,
-            channels_first,
-        })
-    }
-
-    /// The windows over an image of `[n, height, width, channels]`.
-    pub(crate) fn over(&self, dims: (usize, usize, usize, usize), kernel: [usize; 2]) -> Result<Windows> {
-        let (n, height, width, channels) = dims;
-        let padding = |axis: usize| match &self.padding {
-            Padding::Explicit([h, w]) => Some(if axis == 0 { *h } else { *w }),
-            _ => None,
-        };
-        let [kernel_h, kernel_w] = kernel;
-        let [stride_h, stride_w] = self.strides;
-        let [dilation_h, dilation_w] = self.dilations;
-        let same = self.padding == Padding::Same;
-        let h = Axis::new(height, kernel_h, stride_h, dilation_h, padding(0), same)?;
-        let w = Axis::new(width, kernel_w, stride_w, dilation_w, padding(1), same)?;
-        let product = |sizes: [usize; 6]| {
-            sizes
-                .into_iter()
-                .try_fold(1usize, |product, size| product.checked_mul(size.max(1)))
-        };
-        let windows = product([n, h.output, w.output, h.kernel, w.kernel, channels]);
-        let images = product([n, height, width, channels, 1, 1]);
-        match windows.is_some() && images.is_some() {
-            true => Ok(Windows { n, h, w, channels }),
-            false => Err(Error::operand("there are more windows than memory has places")),
-        }
-    }
-}
-
-fn size(value: i64) -> Option<usize> {
-    usize::try_from(value).ok().filter(|size| *size < 1 << 32)
-}
-
-fn spatial<T: Copy>(all: &[T], channels_first: bool) -> Option<[T; 2]> {
-    match (all, channels_first) {
-        ([_, h, w, _], false) | ([_, _, h, w], true) => Some([*h, *w]),
-        _ => None,
-    }
-}
-
-/// Height and width of four numbers, of which the others are 1; of none, 1.
-pub(crate) fn pair(values: &[i64], channels_first: bool) -> Result<[usize; 2]> {
-    if values.is_empty() {
-        return Ok([1, 1]);
-    }
-    let sizes = values
-        .iter()
-        .map(|value| size(*value).filter(|size| *size > 0))
-        .collect::<Option<Vec<usize>>>();
-    let sizes = sizes.filter(|sizes| {
-        let outside = if channels_first {
-            sizes.iter().take(2).copied().collect()
-        } else {
-            sizes
-                .first()
-                .into_iter()
-                .chain(sizes.last())
-                .copied()
-                .collect::<Vec<usize>>()
-        };
-        outside.iter().all(|size| *size == 1)
-    });
-    let found = sizes.and_then(|sizes| spatial(&sizes, channels_first));
-    found.ok_or_else(|| {
-        Error::operand(format!(
-            "windows of {values:?}: only height and width may differ from 1"
-        ))
-    })
-}
-
-/// Windows along one axis.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Axis {
-    pub(crate) input: usize,
-    pub(crate) output: usize,
-    pub(crate) kernel: usize,
-    stride: usize,
-    dilation: usize,
-    before: usize,
-}
-
-impl Axis {
-    fn new(
-        input: usize,
-        kernel: usize,
-        stride: usize,
-        dilation: usize,
-        padding: Option<(usize, usize)>,
-        same: bool,
-    ) -> Result<Self> {
-        let wrong = || Error::operand(format!("a window of {kernel} by {stride} over {input}"));
-        if stride == 0 || dilation == 0 || kernel == 0 {
-            return Err(wrong());
-        }
-        let extent = (kernel - 1)
-            .checked_mul(dilation)
-            .and_then(|extent| extent.checked_add(1))
-            .ok_or_else(wrong)?;
-        let (output, before) = match (padding, same) {
-            (None, true) => {
-                let output = input.div_ceil(stride);
-                let needed = output.saturating_sub(1).saturating_mul(stride).saturating_add(extent);
-                (output, needed.saturating_sub(input) / 2)
-            }
-            (padding, _) => {
-                let (before, after) = padding.unwrap_or_default();
-                let padded = input
-                    .checked_add(before)
-                    .and_then(|sum| sum.checked_add(after))
-                    .ok_or_else(wrong)?;
-                // TensorFlow rounds towards 0: a window that is a little too large has no place, a larger one is an error.
-                let output = match padded.saturating_add(stride).checked_sub(extent) {
-                    Some(rest) => rest / stride,
-                    None if extent - padded - stride < stride => 0,
-                    None => return Err(wrong()),
-                };
-                (output, before)
-            }
-        };
-        Ok(Axis {
-            input,
-            output,
-            kernel,
-            stride,
-            dilation,
-            before,
-        })
-    }
-
-    /// Where an element of a window lies; `None` beyond the edges.
-    fn place(&self, window: usize, element: usize) -> Option<usize> {
-        let place = (window * self.stride + element * self.dilation).checked_sub(self.before)?;
-        (place < self.input).then_some(place)
-    }
-
-    /// Whether windows are the elements themselves.
-    fn is_plain(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.before == 0 && self.input == self.output
-    }
-}
-
-/// Windows over a batch of images in NHWC.
+/// Windows over a batch of images in NHWC. A row of windows is those beside each other in one image, numbered through the batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Windows {
     pub(crate) n: usize,
@@ -227,24 +43,89 @@ impl Windows {
         self.n * self.h.output * self.w.output
     }
 
-    /// Calls `f` with the pixel, the window and the element of the window, for each that lies within the image, windows in order.
+    fn rows(&self) -> Range<usize> {
+        0..self.n * self.h.output
+    }
+
+    /// The first pixel of an image's row that a row of windows reaches with these of its elements, for each that lies within
+    /// the image.
+    pub(super) fn lines(&self, row: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (n, y) = (row / self.h.output.max(1), row % self.h.output.max(1));
+        let line = move |i| (i, (n * self.h.input + self.h.place(y, i)) * self.w.input);
+        self.h.span(y).map(line)
+    }
+
+    /// Calls `f` with the pixel, the window and the element of the window, for each that lies within the image, windows in
+    /// order.
     #[inline]
-    pub(super) fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
-        for n in 0..self.n {
-            for y in 0..self.h.output {
-                for x in 0..self.w.output {
-                    let window = (n * self.h.output + y) * self.w.output + x;
-                    for i in 0..self.h.kernel {
-                        let Some(row) = self.h.place(y, i) else { continue };
-                        for j in 0..self.w.kernel {
-                            let Some(column) = self.w.place(x, j) else { continue };
-                            let pixel = (n * self.h.input + row) * self.w.input + column;
-                            f(pixel, window, i * self.w.kernel + j);
-                        }
+    pub(super) fn each(&self, rows: Range<usize>, mut f: impl FnMut(usize, usize, usize)) {
+        for row in rows {
+            for x in 0..self.w.output {
+                let span = self.w.span(x);
+                for (i, line) in self.lines(row) {
+                    for j in span.clone() {
+                        let pixel = line + self.w.place(x, j);
+                        f(pixel, row * self.w.output + x, i * self.w.kernel + j);
                     }
                 }
             }
         }
+    }
+
+    /// Has `fill` fill a table with so many elements for each window, on all cores if that is worth it for so many steps: it
+    /// gets rows of windows and their part of the table.
+    pub(super) fn fill<T: Send>(
+        &self,
+        table: &mut [T],
+        elements: usize,
+        steps: usize,
+        fill: impl Fn(Range<usize>, &mut [T]) + Send + Sync,
+    ) {
+        let (rows, width) = (self.rows().end, self.w.output * elements);
+        let each = parallel::shared(rows);
+        parallel::fill(table, each * width, steps, |part, table| {
+            fill(part * each..rows.min((part + 1) * each), table);
+        });
+    }
+
+    /// Has `fill` fill a table with so many elements for each pixel, as [`Windows::fill`], but image by image.
+    pub(super) fn fill_images<T: Send>(
+        &self,
+        table: &mut [T],
+        elements: usize,
+        fill: impl Fn(Range<usize>, &mut [T]) + Send + Sync,
+    ) {
+        let steps = table.len().saturating_mul(self.taps());
+        parallel::fill(table, self.h.input * self.w.input * elements, steps, |image, table| {
+            fill(image * self.h.output..(image + 1) * self.h.output, table);
+        });
+    }
+
+    /// The sum of what `add` adds to so many elements for rows of windows, on all cores if that is worth it. Whatever number of
+    /// threads there is, the same is added in the same order.
+    pub(super) fn sum<T: Number>(&self, elements: usize, add: impl Fn(Range<usize>, &mut [T]) + Send + Sync) -> Vec<T> {
+        let each = self.n.div_ceil(8).max(1);
+        let mut parts: Vec<Vec<T>> = vec![Vec::new(); self.n.div_ceil(each)];
+        let steps = self.outputs().saturating_mul(self.taps() * self.channels);
+        parallel::fill(&mut parts, 1, steps, |number, part| {
+            let images = number * each..self.n.min((number + 1) * each);
+            for sums in part {
+                *sums = vec![T::ZERO; elements];
+                add(images.start * self.h.output..images.end * self.h.output, sums);
+            }
+        });
+        let mut total = vec![T::ZERO; elements];
+        for part in parts {
+            for (sum, x) in total.iter_mut().zip(part) {
+                *sum += x;
+            }
+        }
+        total
+    }
+
+    /// The first pixel of the image that rows of windows lie in.
+    pub(super) fn first_pixel(&self, rows: &Range<usize>) -> usize {
+        rows.start / self.h.output.max(1) * self.h.input * self.w.input
     }
 }
 
@@ -261,7 +142,7 @@ pub(super) fn row_mut<T>(table: &mut [T], place: usize, width: usize) -> &mut [T
 
 /// Numbers that windows compute with.
 pub(super) trait Number:
-    Copy + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = Self> + std::ops::Div<Output = Self>
+    Copy + Send + Sync + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = Self> + std::ops::Div<Output = Self>
 {
     const ZERO: Self;
     const LEAST: Self;
@@ -299,227 +180,4 @@ macro_rules! unary {
     };
 }
 
-/// The elements of each window in a row: `[windows, taps * channels]`.
-#[derive(Debug, Clone, Copy)]
-struct Unfold(Windows);
-
-/// Rows of windows added up to images again.
-#[derive(Debug, Clone, Copy)]
-struct Fold(Windows);
-
-/// Of images in NHWC, contiguous on the CPU, the elements of each window in a row: `[windows, taps * channels]`.
-pub(crate) fn unfold(images: &Tensor, windows: Windows) -> Candle<Tensor> {
-    images.contiguous()?.apply_op1(Unfold(windows))
-}
-
-/// The other way round: elements that lie in several windows are added up.
-pub(crate) fn fold(rows: &Tensor, windows: Windows) -> Candle<Tensor> {
-    rows.contiguous()?.apply_op1(Fold(windows))
-}
-
-impl Unfold {
-    fn of<T: Number>(&self, images: &[T]) -> Vec<T> {
-        let windows = &self.0;
-        let (taps, width) = (windows.taps(), windows.channels);
-        let mut rows = vec![T::ZERO; windows.outputs() * taps * width];
-        windows.each(|pixel, window, tap| {
-            row_mut(&mut rows, window * taps + tap, width).copy_from_slice(row(images, pixel, width));
-        });
-        rows
-    }
-}
-
-impl CustomOp1 for Unfold {
-    fn name(&self) -> &'static str {
-        "unfold"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Candle<(CpuStorage, Shape)> {
-        let rows = unary!(self, storage, layout, of);
-        Ok((rows, (self.0.outputs(), self.0.taps() * self.0.channels).into()))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Candle<Option<Tensor>> {
-        Ok(Some(fold(gradient, self.0)?))
-    }
-}
-
-impl Fold {
-    fn of<T: Number>(&self, rows: &[T]) -> Vec<T> {
-        let windows = &self.0;
-        let (taps, width) = (windows.taps(), windows.channels);
-        let mut images = vec![T::ZERO; windows.inputs() * width];
-        windows.each(|pixel, window, tap| {
-            let from = row(rows, window * taps + tap, width);
-            for (sum, x) in row_mut(&mut images, pixel, width).iter_mut().zip(from) {
-                *sum += *x;
-            }
-        });
-        images
-    }
-}
-
-impl CustomOp1 for Fold {
-    fn name(&self) -> &'static str {
-        "fold"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Candle<(CpuStorage, Shape)> {
-        let images = unary!(self, storage, layout, of);
-        let Windows { n, h, w, channels } = self.0;
-        Ok((images, (n, h.input, w.input, channels).into()))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Candle<Option<Tensor>> {
-        Ok(Some(unfold(gradient, self.0)?))
-    }
-}
-
-/// Largest or mean element of each window, channel by channel.
-#[derive(Debug, Clone, Copy)]
-struct Pool {
-    windows: Windows,
-    largest: bool,
-}
-
-/// Pools images in NHWC, contiguous on the CPU. Means are of what lies within the image.
-pub(crate) fn pool(images: &Tensor, windows: Windows, largest: bool) -> Candle<Tensor> {
-    images.contiguous()?.apply_op1(Pool { windows, largest })
-}
-
-impl Pool {
-    fn of<T: Number>(&self, images: &[T]) -> Vec<T> {
-        let (windows, width) = (&self.windows, self.windows.channels);
-        match self.largest {
-            true => {
-                let mut pooled = vec![T::LEAST; windows.outputs() * width];
-                windows.each(|pixel, window, _| {
-                    for (best, x) in row_mut(&mut pooled, window, width)
-                        .iter_mut()
-                        .zip(row(images, pixel, width))
-                    {
-                        if *x > *best || x.is_nan() {
-                            *best = *x;
-                        }
-                    }
-                });
-                pooled
-            }
-            false => {
-                let mut pooled = vec![T::ZERO; windows.outputs() * width];
-                windows.each(|pixel, window, _| {
-                    for (sum, x) in row_mut(&mut pooled, window, width)
-                        .iter_mut()
-                        .zip(row(images, pixel, width))
-                    {
-                        *sum += *x;
-                    }
-                });
-                for (window, count) in self.counts().into_iter().enumerate() {
-                    for sum in row_mut(&mut pooled, window, width) {
-                        *sum = *sum / T::of_count(count.max(1));
-                    }
-                }
-                pooled
-            }
-        }
-    }
-
-    /// How many elements of each window lie within the image.
-    fn counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.windows.outputs()];
-        self.windows.each(|_, window, _| {
-            if let Some(count) = counts.get_mut(window) {
-                *count += 1;
-            }
-        });
-        counts
-    }
-
-    /// The gradient of the images: to the first of the largest elements, or to all within the image alike.
-    fn back<T: Number>(&self, images: &[T], gradient: &[T]) -> Vec<T> {
-        let (windows, width) = (&self.windows, self.windows.channels);
-        let mut result = vec![T::ZERO; windows.inputs() * width];
-        if self.largest {
-            let mut best: Vec<(T, usize)> = vec![(T::LEAST, usize::MAX); windows.outputs() * width];
-            windows.each(|pixel, window, _| {
-                for (held, x) in row_mut(&mut best, window, width)
-                    .iter_mut()
-                    .zip(row(images, pixel, width))
-                {
-                    if *x > held.0 || held.1 == usize::MAX {
-                        *held = (*x, pixel);
-                    }
-                }
-            });
-            for (place, ((_, pixel), gradient)) in best.into_iter().zip(gradient).enumerate() {
-                if let Some(sum) = pixel
-                    .checked_mul(width)
-                    .and_then(|at| result.get_mut(at + place % width.max(1)))
-                {
-                    *sum += *gradient;
-                }
-            }
-        } else {
-            let counts = self.counts();
-            windows.each(|pixel, window, _| {
-                let count = T::of_count(counts.get(window).copied().unwrap_or(1).max(1));
-                for (sum, x) in row_mut(&mut result, pixel, width)
-                    .iter_mut()
-                    .zip(row(gradient, window, width))
-                {
-                    *sum += *x / count;
-                }
-            });
-        }
-        result
-    }
-}
-
-impl CustomOp1 for Pool {
-    fn name(&self) -> &'static str {
-        "pool"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Candle<(CpuStorage, Shape)> {
-        let pooled = unary!(self, storage, layout, of);
-        let [n, h, w] = self.windows.output();
-        Ok((pooled, (n, h, w, self.windows.channels).into()))
-    }
-
-    fn bwd(&self, images: &Tensor, _: &Tensor, gradient: &Tensor) -> Candle<Option<Tensor>> {
-        let back = Two {
-            name: "pool_gradient",
-            dims: images.dims().to_vec(),
-            single: |images: &[f32], gradient: &[f32]| self.back(images, gradient),
-            double: |images: &[f64], gradient: &[f64]| self.back(images, gradient),
-        };
-        let gradient = images
-            .detach()
-            .contiguous()?
-            .apply_op2_no_bwd(&gradient.contiguous()?, &back)?;
-        Ok(Some(gradient))
-    }
-}
-
-/// Where the largest element of each window lies in its image, or in the batch, channel by channel; the first of equal ones.
-pub(crate) fn largest_places(images: &[f64], windows: &Windows, in_batch: bool) -> Vec<i64> {
-    let width = windows.channels;
-    let mut best: Vec<(f64, usize)> = vec![(f64::NEG_INFINITY, 0); windows.outputs() * width];
-    windows.each(|pixel, window, _| {
-        for (held, x) in row_mut(&mut best, window, width)
-            .iter_mut()
-            .zip(row(images, pixel, width))
-        {
-            if *x > held.0 {
-                *held = (*x, pixel);
-            }
-        }
-    });
-    let area = windows.h.input * windows.w.input;
-    let place = |(entry, (_, pixel)): (usize, (f64, usize))| {
-        let pixel = if in_batch { pixel } else { pixel % area.max(1) };
-        i64::try_from(pixel * width + entry % width.max(1)).unwrap_or(i64::MAX)
-    };
-    best.into_iter().enumerate().map(place).collect()
-}
+pub(super) use unary;
