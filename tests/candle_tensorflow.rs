@@ -1,55 +1,20 @@
 //! A run that real TensorFlow began goes on in Candle, and computes what TensorFlow computed.
 #![cfg(feature = "candle")]
 
+#[path = "digits/candle.rs"]
+mod network;
 #[path = "../examples/support/mod.rs"]
 mod support;
 
 use anyhow::Result;
-use candle_core::{D, DType, Device, Module, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig, Linear, Optimizer, VarBuilder, VarMap};
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::{Optimizer, VarMap};
+use network::Network;
 use serde_json::Value;
 use support::{Digits, data};
 use tfckpt::Checkpoint;
 use tfckpt::map::NameMap;
 use tfckpt_candle::{Adam, Import, ParamsAdam, Run, recording, var_builder};
-
-/// The network of `data/make_tf_digits.py`, function `saver`.
-struct Model {
-    conv1: Conv2d,
-    conv2: Conv2d,
-    dense: Linear,
-}
-
-impl Model {
-    fn new(vb: &VarBuilder) -> candle_core::Result<Self> {
-        let same = Conv2dConfig {
-            padding: 1,
-            ..Default::default()
-        };
-        Ok(Model {
-            conv1: candle_nn::conv2d(1, 8, 3, same, vb.pp("conv1"))?,
-            conv2: candle_nn::conv2d(8, 16, 3, same, vb.pp("conv2"))?,
-            dense: candle_nn::linear(64, 10, vb.pp("dense"))?,
-        })
-    }
-
-    fn logits(&self, images: &Tensor) -> candle_core::Result<Tensor> {
-        let x = max_pool(&self.conv1.forward(images)?.relu()?)?;
-        let x = max_pool(&self.conv2.forward(&x)?.relu()?)?;
-        self.dense.forward(&x.permute((0, 2, 3, 1))?.flatten_from(1)?)
-    }
-}
-
-/// The maximum of each 2 x 2 window; the first of several gets the gradient, as in TensorFlow. (`Tensor::max_pool2d`
-/// of Candle 0.11.1 finds the same maxima, but passes a quarter of the gradient to a single one.)
-fn max_pool(x: &Tensor) -> candle_core::Result<Tensor> {
-    let (n, channels, height, width) = x.dims4()?;
-    let windows = x
-        .reshape(&[n, channels, height / 2, 2, width / 2, 2][..])?
-        .permute([0, 1, 2, 4, 3, 5])?;
-    let windows = windows.contiguous()?.reshape((n, channels, height / 2, width / 2, 4))?;
-    windows.gather(&windows.argmax_keepdim(4)?, 4)?.squeeze(4)
-}
 
 const BATCH: usize = 50;
 
@@ -70,7 +35,7 @@ fn checkpoint(step: usize) -> Result<Checkpoint> {
 }
 
 /// Compares the logits of the first test images, and the accuracy, with TensorFlow's.
-fn assert_predicts_like_tensorflow(model: &Model, tolerance: f64) -> Result<()> {
+fn assert_predicts_like_tensorflow(model: &Network, tolerance: f64) -> Result<()> {
     let (_, test) = Digits::load()?;
     let (images, labels) = tensors(&test, 0..test.len())?;
     let (logits, expected) = (model.logits(&images)?, expected()?);
@@ -99,7 +64,7 @@ fn assert_predicts_like_tensorflow(model: &Model, tolerance: f64) -> Result<()> 
 #[test]
 fn a_model_that_tensorflow_trained_predicts_the_same() -> Result<()> {
     let vb = var_builder(checkpoint(360)?, NameMap::keras(), DType::F32, &Device::Cpu)?;
-    assert_predicts_like_tensorflow(&Model::new(&vb)?, 1e-4)
+    assert_predicts_like_tensorflow(&Network::new(&vb)?, 1e-4)
 }
 
 #[test]
@@ -108,7 +73,7 @@ fn a_run_that_tensorflow_began_goes_on_with_the_same_losses() -> Result<()> {
     let (train, _) = Digits::load()?;
     let varmap = VarMap::new();
     let (vb, layers) = recording(&varmap, DType::F32, &Device::Cpu);
-    let model = Model::new(&vb)?;
+    let model = Network::new(&vb)?;
     let mut optimizer = Adam::new(&varmap, ParamsAdam::default())?;
     let mut run = Run::new(dir.path(), &varmap, &optimizer).layers(&layers);
 
@@ -153,7 +118,7 @@ fn a_model_for_fine_tuning_starts_from_tensorflows_values() -> Result<()> {
     let import = Import::new(checkpoint(360)?, NameMap::keras());
     let varmap = VarMap::new();
     let (vb, _) = import.init_from_checkpoint(&varmap, DType::F32, &Device::Cpu);
-    assert_predicts_like_tensorflow(&Model::new(&vb)?, 1e-4)?;
+    assert_predicts_like_tensorflow(&Network::new(&vb)?, 1e-4)?;
     assert_eq!(varmap.all_vars().len(), 6);
     assert!(import.report().is_complete());
     Ok(())

@@ -9,18 +9,23 @@ mod bert;
 #[cfg(feature = "burn")]
 #[path = "models/burn.rs"]
 mod burn;
+#[cfg(feature = "burn")]
+#[path = "models/networks/burn.rs"]
+mod burn_networks;
+#[path = "models/compare.rs"]
+mod compare;
 #[path = "models/efficientnet.rs"]
 mod efficientnet;
 #[path = "models/electra.rs"]
 mod electra;
 #[path = "models/gpt2.rs"]
 mod gpt2;
-#[path = "models/kept.rs"]
-mod kept;
 #[path = "models/mobilebert.rs"]
 mod mobilebert;
 #[path = "models/mobilenet.rs"]
 mod mobilenet;
+#[path = "models/networks/mod.rs"]
+mod networks;
 #[path = "models/resnet.rs"]
 mod resnet;
 #[path = "models/t5.rs"]

@@ -5,6 +5,10 @@
 //! checkpoints of steps 240 and 360. `tests/interop` has the same with TensorFlow as the last runner.
 #![cfg(all(feature = "burn", feature = "candle"))]
 
+#[path = "digits/burn.rs"]
+mod burn_network;
+#[path = "digits/candle.rs"]
+mod candle_network;
 #[path = "../examples/support/mod.rs"]
 mod support;
 
@@ -106,45 +110,16 @@ fn assert_ends_as_tensorflow(dir: &Path) {
 }
 
 mod burn_runner {
-    use super::*;
     use burn::lr_scheduler::constant::ConstantLr;
     use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-    use burn::module::Module;
-    use burn::nn::conv::{Conv2d, Conv2dConfig};
     use burn::nn::loss::CrossEntropyLossConfig;
-    use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-    use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
     use burn::optim::GradientsParams;
-    use burn::tensor::activation::relu;
     use burn::tensor::{Device, Int, Tensor, TensorData};
     use tfckpt_burn::TfCheckpoints;
     use tfckpt_burn::optim::Adam;
 
-    #[derive(Module, Debug)]
-    struct Network {
-        conv1: Conv2d,
-        conv2: Conv2d,
-        pool: MaxPool2d,
-        dense: Linear,
-    }
-
-    impl Network {
-        fn new(device: &Device) -> Self {
-            let conv = |channels| Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Same);
-            Network {
-                conv1: conv([1, 8]).init(device),
-                conv2: conv([8, 16]).init(device),
-                pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-                dense: LinearConfig::new(64, 10).init(device),
-            }
-        }
-
-        fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-            let x = self.pool.forward(relu(self.conv1.forward(images)));
-            let x = self.pool.forward(relu(self.conv2.forward(x)));
-            self.dense.forward(x.permute([0, 2, 3, 1]).flatten(1, 3))
-        }
-    }
+    use super::burn_network::Network;
+    use super::*;
 
     pub(super) fn run(dir: &Path, until: usize) -> (usize, Vec<f64>) {
         let (train, _) = Digits::load().unwrap();
@@ -173,45 +148,12 @@ mod burn_runner {
 }
 
 mod candle_runner {
-    use super::*;
-    use candle_core::{DType, Device, Module, Result, Tensor};
-    use candle_nn::{Conv2d, Conv2dConfig, Linear, Optimizer, VarBuilder, VarMap};
+    use candle_core::{DType, Device, Tensor};
+    use candle_nn::{Optimizer, VarMap};
     use tfckpt_candle::{Adam, ParamsAdam, Run, recording};
 
-    struct Network {
-        conv1: Conv2d,
-        conv2: Conv2d,
-        dense: Linear,
-    }
-
-    impl Network {
-        fn new(vb: &VarBuilder) -> Result<Self> {
-            let same = Conv2dConfig {
-                padding: 1,
-                ..Default::default()
-            };
-            Ok(Network {
-                conv1: candle_nn::conv2d(1, 8, 3, same, vb.pp("conv1"))?,
-                conv2: candle_nn::conv2d(8, 16, 3, same, vb.pp("conv2"))?,
-                dense: candle_nn::linear(64, 10, vb.pp("dense"))?,
-            })
-        }
-
-        fn logits(&self, images: &Tensor) -> Result<Tensor> {
-            let x = max_pool(&self.conv1.forward(images)?.relu()?)?;
-            let x = max_pool(&self.conv2.forward(&x)?.relu()?)?;
-            self.dense.forward(&x.permute((0, 2, 3, 1))?.flatten_from(1)?)
-        }
-    }
-
-    /// As TensorFlow's, gradient included; that of `Tensor::max_pool2d` of Candle 0.11.1 is a quarter of it.
-    fn max_pool(x: &Tensor) -> Result<Tensor> {
-        let (n, channels, height, width) = x.dims4()?;
-        let windows = x.reshape(&[n, channels, height / 2, 2, width / 2, 2][..])?;
-        let windows = windows.permute([0, 1, 2, 4, 3, 5])?.contiguous()?;
-        let windows = windows.reshape((n, channels, height / 2, width / 2, 4))?;
-        windows.gather(&windows.argmax_keepdim(4)?, 4)?.squeeze(4)
-    }
+    use super::candle_network::Network;
+    use super::*;
 
     pub(super) fn run(dir: &Path, until: usize) -> (usize, Vec<f64>) {
         train(dir, until).unwrap()

@@ -19,6 +19,15 @@ def digits():
     return (rows[:, :64] / np.float32(16)).reshape(-1, 8, 8, 1), rows[:, 64].astype(np.int32)
 
 
+def batches_in(folder):
+    """The training images and labels as a checkpoint for our side, which several parts share."""
+    batches = folder / "batches"
+    if not (folder / "batches.index").exists():
+        images, labels = digits()
+        write_theirs(whole_parts({b"images": ("float32", images[:1500]), b"labels": ("int32", labels[:1500])}), batches)
+    return batches
+
+
 def trained_on(directory, images, labels, until):
     """What TensorFlow computes when it takes up the run in a directory, with the graph of data/make_tf_digits.py: the
     step it begins at, the loss of each step until the last one, the logits of the test images after that, and all
@@ -64,7 +73,7 @@ def relay(folder):
     images, labels = digits()
     expected = json.loads((DIGITS / "expected.json").read_text())["saver"]["losses"]
     alone = tf.train.load_checkpoint(str(DIGITS / "saver" / "model.ckpt-360"))
-    batches = folder / "batches"
+    batches = batches_in(folder)
     for first, second in (("burn", "candle"), ("candle", "burn")):
         what, directory = f"TensorFlow, {first}, {second}, TensorFlow", begun(folder / f"relay-{first}")
         losses = []
@@ -90,8 +99,7 @@ def frameworks(folder):
     computed, from weights, moments and counters that each took over from the other."""
     images, labels = digits()
     expected = json.loads((DIGITS / "expected.json").read_text())["saver"]
-    batches = folder / "batches"
-    write_theirs(whole_parts({b"images": ("float32", images[:1500]), b"labels": ("int32", labels[:1500])}), batches)
+    batches = batches_in(folder)
     for framework in ("burn", "candle"):
         directory = begun(folder / framework)
         live = peer(framework, directory, batches, 300, "names")["live"]
@@ -112,7 +120,7 @@ def frameworks(folder):
 def python_objects(folder):
     """Runs of Burn and Candle, saved as the objects of a Python program: a Keras model and a `tf.Module`."""
     images, labels = digits()
-    batches = folder / "batches"
+    batches = batches_in(folder)
     for framework in ("burn", "candle"):
         known = peer(framework, begun(folder / f"{framework}-names"), batches, 260, "names")["live"]
         for kind in ("keras3", "module"):

@@ -24,7 +24,9 @@ from graphs import graphs
 from histories import histories
 from layers import layer_kinds
 from models import models
+from named import named
 from objects import objects
+from recurrent import recurrent
 from savers import savers
 from sessions import sessions
 from shared import check, failed, passed
@@ -36,6 +38,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     args.add_argument("--bundles", type=int, default=500)
+    args.add_argument("--only", action="append", help="a part by its name, as it is printed at the end of each; may be repeated")
     args = args.parse_args()
     print(f"TensorFlow {tf.__version__}, seed {args.seed}", flush=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tfckpt-interop-"))
@@ -54,9 +57,15 @@ def main():
                  "Burn's optimizers": lambda: burn_optimizers(folder),
                  "sessions": lambda: sessions(folder),
                  "frameworks as objects": lambda: python_objects(folder),
+                 "recurrent layers": lambda: recurrent(folder),
+                 "names": lambda: named(folder),
                  "models": lambda: models(folder, args.seed),
                  "examples": lambda: examples(folder)}
+        if unknown := set(args.only or ()) - set(parts):
+            sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are: {', '.join(parts)}")
         for name, part in parts.items():
+            if args.only and name not in args.only:
+                continue
             before = len(passed), len(failed)
             try:
                 part()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks this project against real TensorFlow, both ways. Makes its own Python environment under target/.
-# Ends with `N passed, N failed`.
+# `--only PART` runs one part, and may be repeated; the parts are named by what they print. Ends with `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,72 +1,23 @@
-//! BERT, with the networks of candle-transformers.
+//! BERT.
 
-use candle_core::{IndexOp, Module, Result, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertForMaskedLM, BertModel, Config, HiddenAct};
+use candle_transformers::models::bert::{BertForMaskedLM, BertModel, HiddenAct};
 use tfckpt::map::{Loaded, NameMap, Rule};
 
-use crate::kept::Kept;
-
-fn config(hidden_act: HiddenAct, layers: usize) -> Config {
-    Config {
-        vocab_size: 30,
-        hidden_size: 16,
-        num_hidden_layers: layers,
-        num_attention_heads: 4,
-        intermediate_size: 24,
-        hidden_act,
-        max_position_embeddings: 12,
-        ..Config::default()
-    }
-}
+use crate::networks::bert::{FineTuned, Pooled, Pretrained, config, inputs};
+use crate::networks::{Kept, Network};
 
 fn kept() -> Kept {
-    Kept::with_prefix("bert", "bert_model.ckpt")
-}
-
-/// The network, and what is made of the first word.
-struct Pooled {
-    bert: BertModel,
-    pooler: candle_nn::Linear,
-}
-
-impl Pooled {
-    fn new(vb: &VarBuilder, hidden_act: HiddenAct, layers: usize) -> Result<Self> {
-        Ok(Pooled {
-            bert: BertModel::load(vb.pp("bert"), &config(hidden_act, layers))?,
-            pooler: candle_nn::linear(16, 16, vb.pp("bert.pooler.dense"))?,
-        })
-    }
-
-    fn forward(&self, kept: &Kept) -> Result<[Tensor; 2]> {
-        let (ids, types, mask) = (
-            kept.ids("input_ids"),
-            kept.ids("token_type_ids"),
-            kept.ids("input_mask"),
-        );
-        let x = self.bert.forward(&ids, &types, Some(&mask))?;
-        let pooled = self.pooler.forward(&x.i((.., 0))?.contiguous()?)?.tanh()?;
-        Ok([x, pooled])
-    }
+    Kept::open("bert")
 }
 
 #[test]
 fn bert_computes_what_it_computes_in_tensorflow_with_either_gelu() {
     let kept = kept();
-    for (name, act) in [("tanh", HiddenAct::GeluApproximate), ("erf", HiddenAct::Gelu)] {
+    for (of, act) in [("tanh/", HiddenAct::GeluApproximate), ("erf/", HiddenAct::Gelu)] {
         let (_, vb) = kept.import(NameMap::bert());
-        let model = Pooled::new(&vb, act, 2).unwrap();
-        let next = candle_nn::linear(16, 2, vb.pp("cls.seq_relationship")).unwrap();
-        let [x, pooled] = model.forward(&kept).unwrap();
-        kept.assert_computes(&format!("{name}/sequence_output"), &x);
-        kept.assert_computes(&format!("{name}/pooled_output"), &pooled);
-        kept.assert_computes(&format!("{name}/next_sentence_logits"), &next.forward(&pooled).unwrap());
-
-        let (_, vb) = kept.import(NameMap::bert());
-        let model = BertForMaskedLM::load(vb, &config(act, 2)).unwrap();
-        let [ids, types, mask] = ["input_ids", "token_type_ids", "input_mask"].map(|name| kept.ids(name));
-        let logits = model.forward(&ids, &types, Some(&mask)).unwrap();
-        kept.assert_computes(&format!("{name}/masked_lm_logits"), &logits);
+        let outputs = Pretrained::new(&vb, act, 2).unwrap().forward(&kept).unwrap();
+        assert_eq!(outputs.len(), 4);
+        kept.assert_computes_all(of, &outputs);
     }
 }
 
@@ -74,7 +25,7 @@ fn bert_computes_what_it_computes_in_tensorflow_with_either_gelu() {
 #[test]
 fn paths_may_begin_otherwise() {
     let kept = kept();
-    let [ids, types] = ["input_ids", "token_type_ids"].map(|name| kept.ids(name));
+    let [ids, types, mask] = inputs(&kept);
     for (names, part) in [
         (NameMap::bert(), ""),
         (NameMap::bert().model_scope("encoder.text"), "encoder.text"),
@@ -82,7 +33,7 @@ fn paths_may_begin_otherwise() {
         let (_, vb) = kept.import(names);
         let vb = if part.is_empty() { vb } else { vb.pp(part) };
         let model = BertModel::load(vb, &config(HiddenAct::Gelu, 2)).unwrap();
-        let x = model.forward(&ids, &types, Some(&kept.ids("input_mask"))).unwrap();
+        let x = model.forward(&ids, &types, Some(&mask)).unwrap();
         kept.assert_computes("erf/sequence_output", &x);
     }
 }
@@ -110,13 +61,8 @@ fn the_report_says_what_a_training_left_beside_the_network() {
 fn heads_of_a_fine_tuned_bert_are_stored_out_by_in() {
     let kept = Kept::open("bert_classifier");
     let (import, vb) = kept.import(NameMap::bert());
-    let model = Pooled::new(&vb, HiddenAct::GeluApproximate, 1).unwrap();
-    let [x, pooled] = model.forward(&kept).unwrap();
-    let classifier = candle_nn::linear(16, 3, vb.pp("classifier")).unwrap();
-    kept.assert_computes("logits", &classifier.forward(&pooled).unwrap());
-    let answers = candle_nn::linear(16, 2, vb.pp("qa_outputs")).unwrap();
-    let logits = answers.forward(&x).unwrap().reshape(((), 2)).unwrap();
-    kept.assert_computes("squad_logits", &logits);
+    let outputs = FineTuned::new(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
     assert_eq!(import.report().unused, [""; 0]);
 }
 
@@ -128,11 +74,7 @@ fn bert_is_saved_as_google_stores_it() {
     });
     assert_eq!(report.loaded.len(), 41);
     let kept = Kept::open("bert_classifier");
-    let report = kept.assert_saved_as_it_was(&NameMap::bert(), |vb| {
-        candle_nn::linear(16, 3, vb.pp("classifier"))?;
-        candle_nn::linear(16, 2, vb.pp("qa_outputs"))?;
-        Pooled::new(&vb, HiddenAct::Gelu, 1)
-    });
+    let report = kept.assert_saved_as_it_was(&NameMap::bert(), |vb| FineTuned::new(&vb));
     assert_eq!(report.loaded.len(), 27);
 }
 
@@ -159,7 +101,7 @@ fn mistakes_that_keep_all_shapes_are_seen_in_the_outputs() {
         swapped("attention.output.LayerNorm", "output/LayerNorm/gamma"),
     ];
     let turned = swapped("attention.self.query", "attention/self/query/kernel").layout(tfckpt::map::Layout::Same);
-    let [ids, types] = ["input_ids", "token_type_ids"].map(|name| kept.ids(name));
+    let [ids, types, mask] = inputs(&kept);
     for mistake in mistakes.into_iter().chain([turned]) {
         // The first rule that matches counts.
         let names = NameMap::keras().model_scope("bert").rules([mistake]);
@@ -174,12 +116,12 @@ fn mistakes_that_keep_all_shapes_are_seen_in_the_outputs() {
         ]);
         let (_, vb) = kept.import(names);
         let model = BertModel::load(vb.pp("bert"), &config(HiddenAct::Gelu, 2)).unwrap();
-        let x = model.forward(&ids, &types, Some(&kept.ids("input_mask"))).unwrap();
+        let x = model.forward(&ids, &types, Some(&mask)).unwrap();
         kept.assert_computes_otherwise("erf/sequence_output", &x);
     }
     let (_, vb) = kept.import(NameMap::bert());
     let model = BertModel::load(vb.pp("bert"), &config(HiddenAct::GeluApproximate, 2)).unwrap();
-    let x = model.forward(&ids, &types, Some(&kept.ids("input_mask"))).unwrap();
+    let x = model.forward(&ids, &types, Some(&mask)).unwrap();
     let difference = kept.difference("erf/sequence_output", &x);
     println!("bert with the other GELU: {difference:.1e}");
     assert!(difference > 1e-4, "{difference:.1e}");

@@ -1,124 +1,16 @@
-//! MobileNet v1 and v2, which Candle has not: the networks, with the paths of Hugging Face.
+//! MobileNet v1 and v2.
 
-use candle_core::{Module, Result, Tensor};
-use candle_nn::{Linear, VarBuilder, batch_norm, linear};
 use tfckpt::map::NameMap;
 
-use crate::kept::{Kept, Normed, SameConv, classify};
-
-fn conv(channels: [usize; 2], size: usize, stride: usize, groups: usize, vb: VarBuilder) -> Result<Normed<SameConv>> {
-    Ok(Normed {
-        conv: SameConv::new(channels, size, stride, groups, vb.pp("convolution"))?,
-        norm: batch_norm(channels[1], 1e-3, vb.pp("normalization"))?,
-    })
-}
-
-fn relu6(x: &Tensor) -> Result<Tensor> {
-    x.clamp(0f32, 6f32)
-}
-
-struct MobileNet {
-    layers: Vec<Box<dyn Module>>,
-    classifier: Linear,
-}
-
-impl MobileNet {
-    fn forward(&self, kept: &Kept) -> Result<()> {
-        let x = self
-            .layers
-            .iter()
-            .try_fold(kept.images(), |x, layer| layer.forward(&x))?;
-        // TensorFlow has channels last.
-        kept.assert_computes("features", &x.permute((0, 2, 3, 1))?);
-        kept.assert_computes("logits", &classify(&x, &self.classifier)?);
-        Ok(())
-    }
-
-    fn v1(vb: &VarBuilder) -> Result<Self> {
-        let net = vb.pp("mobilenet_v1");
-        let mut layers: Vec<Box<dyn Module>> = Vec::new();
-        let mut add = |layer: Normed<SameConv>| {
-            layers.push(Box::new(candle_nn::Func::new(move |x| relu6(&layer.forward(x)?))));
-        };
-        add(conv([3, 8], 3, 2, 1, net.pp("conv_stem"))?);
-        let mut width = 8;
-        for (pair, (stride, units)) in [(1, 12), (2, 16), (1, 16), (2, 24)].into_iter().enumerate() {
-            add(conv(
-                [width; 2],
-                3,
-                stride,
-                width,
-                net.pp(format!("layer.{}", 2 * pair)),
-            )?);
-            add(conv(
-                [width, units],
-                1,
-                1,
-                1,
-                net.pp(format!("layer.{}", 2 * pair + 1)),
-            )?);
-            width = units;
-        }
-        let classifier = linear(24, 5, vb.pp("classifier"))?;
-        Ok(MobileNet { layers, classifier })
-    }
-
-    fn v2(vb: &VarBuilder) -> Result<Self> {
-        let net = vb.pp("mobilenet_v2");
-        let stem = net.pp("conv_stem");
-        let mut layers: Vec<Box<dyn Module>> = Vec::new();
-        let first = conv([3, 8], 3, 2, 1, stem.pp("first_conv"))?;
-        layers.push(Box::new(candle_nn::Func::new(move |x| relu6(&first.forward(x)?))));
-        layers.push(Box::new(Inverted::new(8, 8, 8, 1, &stem, false)?));
-        let mut width = 8;
-        for (number, (stride, units)) in [(2, 12), (1, 12), (2, 16)].into_iter().enumerate() {
-            let vb = net.pp(format!("layer.{number}"));
-            layers.push(Box::new(Inverted::new(width, 6 * width, units, stride, &vb, true)?));
-            width = units;
-        }
-        let last = conv([16, 24], 1, 1, 1, net.pp("conv_1x1"))?;
-        layers.push(Box::new(candle_nn::Func::new(move |x| relu6(&last.forward(x)?))));
-        let classifier = linear(24, 5, vb.pp("classifier"))?;
-        Ok(MobileNet { layers, classifier })
-    }
-}
-
-/// Expanded, filtered, and reduced.
-struct Inverted {
-    expand: Option<Normed<SameConv>>,
-    filter: Normed<SameConv>,
-    reduce: Normed<SameConv>,
-    adds: bool,
-}
-
-impl Inverted {
-    fn new(width: usize, wide: usize, units: usize, stride: usize, vb: &VarBuilder, expands: bool) -> Result<Self> {
-        let expand = expands.then(|| conv([width, wide], 1, 1, 1, vb.pp("expand_1x1")));
-        Ok(Inverted {
-            expand: expand.transpose()?,
-            filter: conv([wide; 2], 3, stride, wide, vb.pp("conv_3x3"))?,
-            reduce: conv([wide, units], 1, 1, 1, vb.pp("reduce_1x1"))?,
-            adds: stride == 1 && width == units,
-        })
-    }
-}
-
-impl Module for Inverted {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let wide = match &self.expand {
-            Some(expand) => relu6(&expand.forward(x)?)?,
-            None => x.clone(),
-        };
-        let reduced = self.reduce.forward(&relu6(&self.filter.forward(&wide)?)?)?;
-        if self.adds { reduced + x } else { Ok(reduced) }
-    }
-}
+use crate::networks::mobilenet::MobileNet;
+use crate::networks::{Kept, Network};
 
 #[test]
 fn mobilenet_v1_computes_what_it_computes_in_tensorflow() {
     let kept = Kept::open("mobilenet_v1");
     let (import, vb) = kept.import(NameMap::mobilenet_v1());
-    MobileNet::v1(&vb).unwrap().forward(&kept).unwrap();
+    let outputs = MobileNet::v1(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
     assert_eq!(import.report().unused, [""; 0]);
 }
 
@@ -126,7 +18,8 @@ fn mobilenet_v1_computes_what_it_computes_in_tensorflow() {
 fn mobilenet_v2_computes_what_it_computes_in_tensorflow() {
     let kept = Kept::open("mobilenet_v2");
     let (import, vb) = kept.import(NameMap::mobilenet_v2());
-    MobileNet::v2(&vb).unwrap().forward(&kept).unwrap();
+    let outputs = MobileNet::v2(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
     let report = import.report();
     let is_slot = |name: &String| {
         ["RMSProp", "RMSProp_1", "ExponentialMovingAverage"]
@@ -151,5 +44,17 @@ fn the_statistics_of_another_layer_are_seen_in_the_outputs() {
     let mean = "mobilenet_v1.layer.2.normalization.running_mean";
     let other = "MobilenetV1/Conv2d_1_pointwise/BatchNorm/moving_mean";
     let (_, vb) = kept.import(NameMap::mobilenet_v1().rename(mean, other));
-    MobileNet::v1(&vb).unwrap().forward(&kept).unwrap();
+    let outputs = MobileNet::v1(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
+}
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_layer_is_seen_in_the_outputs_of_v2() {
+    let kept = Kept::open("mobilenet_v2");
+    let scale = "mobilenet_v2.layer.1.conv_3x3.normalization.weight";
+    let other = "MobilenetV2/expanded_conv_2/expand/BatchNorm/gamma";
+    let (_, vb) = kept.import(NameMap::mobilenet_v2().rename(scale, other));
+    let outputs = MobileNet::v2(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
 }

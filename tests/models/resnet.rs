@@ -1,225 +1,32 @@
-//! ResNet v1 and v2 as slim has them, where the last unit of a block has the stride. Candle's `resnet` has the paths of
-//! torchvision for another network.
+//! ResNet v1 and v2.
 
-use candle_core::{Module, Result, Tensor};
-use candle_nn::{
-    BatchNorm, Conv2d, Conv2dConfig, Linear, ModuleT, VarBuilder, batch_norm, conv2d, conv2d_no_bias, linear,
-};
-use tfckpt::map::NameMap;
-
-use crate::kept::{Kept, Normed, classify};
-
-const EPSILON: f64 = 1e-5;
-/// The width of each block of two units, and the stride of the last one.
-const BLOCKS: [(usize, usize); 3] = [(4, 2), (6, 2), (8, 1)];
-
-/// A convolution that pads alike at both ends.
-fn config(size: usize, stride: usize) -> Conv2dConfig {
-    Conv2dConfig {
-        stride,
-        padding: (size - 1) / 2,
-        ..Default::default()
-    }
-}
-
-fn normed(
-    channels: [usize; 2],
-    size: usize,
-    stride: usize,
-    conv: VarBuilder,
-    norm: VarBuilder,
-) -> Result<Normed<Conv2d>> {
-    Ok(Normed {
-        conv: conv2d_no_bias(channels[0], channels[1], size, config(size, stride), conv)?,
-        norm: batch_norm(channels[1], EPSILON, norm)?,
-    })
-}
-
-/// The maximum of each 3 x 3 window at a stride of 2, padded as `SAME`: an image of even size at the end alone.
-fn pool(x: &Tensor) -> Result<Tensor> {
-    let pad = |x: Tensor, axis: usize| -> Result<Tensor> {
-        let mut dims = x.dims().to_vec();
-        assert!(dims[axis].is_multiple_of(2));
-        dims[axis] = 1;
-        Tensor::cat(&[&x, &Tensor::full(f32::NEG_INFINITY, dims, x.device())?], axis)
-    };
-    pad(pad(x.clone(), 2)?, 3)?.max_pool2d_with_stride(3, 2)
-}
-
-/// Every so many pixels.
-fn subsample(x: &Tensor, stride: usize) -> Result<Tensor> {
-    if stride == 1 {
-        Ok(x.clone())
-    } else {
-        x.max_pool2d_with_stride(1, stride)
-    }
-}
-
-fn relu(x: Result<Tensor>) -> Result<Tensor> {
-    x?.relu()
-}
-
-struct V1 {
-    conv: Normed<Conv2d>,
-    units: Vec<UnitV1>,
-    logits: Linear,
-}
-
-struct UnitV1 {
-    short: Option<Normed<Conv2d>>,
-    convs: [Normed<Conv2d>; 3],
-    stride: usize,
-}
-
-impl V1 {
-    fn new(vb: &VarBuilder) -> Result<Self> {
-        let mut units = Vec::new();
-        let mut width = 8;
-        for (block, (base, stride)) in BLOCKS.into_iter().enumerate() {
-            for unit in 0..2 {
-                let vb = vb.pp(format!("layer{}.{unit}", block + 1));
-                let stride = if unit == 1 { stride } else { 1 };
-                let conv = |number: usize, channels, size, stride| {
-                    normed(
-                        channels,
-                        size,
-                        stride,
-                        vb.pp(format!("conv{number}")),
-                        vb.pp(format!("bn{number}")),
-                    )
-                };
-                let short = (width != 4 * base).then(|| {
-                    normed(
-                        [width, 4 * base],
-                        1,
-                        stride,
-                        vb.pp("downsample.0"),
-                        vb.pp("downsample.1"),
-                    )
-                });
-                units.push(UnitV1 {
-                    short: short.transpose()?,
-                    convs: [
-                        conv(1, [width, base], 1, 1)?,
-                        conv(2, [base, base], 3, stride)?,
-                        conv(3, [base, 4 * base], 1, 1)?,
-                    ],
-                    stride,
-                });
-                width = 4 * base;
-            }
-        }
-        Ok(V1 {
-            conv: normed([3, 8], 7, 2, vb.pp("conv1"), vb.pp("bn1"))?,
-            units,
-            logits: linear(width, 5, vb.pp("fc"))?,
-        })
-    }
-
-    fn forward(&self, kept: &Kept) -> Result<()> {
-        let mut x = pool(&relu(self.conv.forward(&kept.images()))?)?;
-        for UnitV1 { short, convs, stride } in &self.units {
-            let short = match short {
-                Some(short) => short.forward(&x)?,
-                None => subsample(&x, *stride)?,
-            };
-            let y = relu(convs[1].forward(&relu(convs[0].forward(&x))?))?;
-            x = relu(convs[2].forward(&y)? + short)?;
-        }
-        kept.assert_computes("features", &x.permute((0, 2, 3, 1))?);
-        kept.assert_computes("logits", &classify(&x, &self.logits)?);
-        Ok(())
-    }
-}
-
-struct V2 {
-    conv: Conv2d,
-    units: Vec<UnitV2>,
-    norm: BatchNorm,
-    logits: Conv2d,
-}
-
-struct UnitV2 {
-    before: BatchNorm,
-    short: Option<Conv2d>,
-    convs: [Normed<Conv2d>; 2],
-    last: Conv2d,
-    stride: usize,
-}
-
-impl V2 {
-    fn new(vb: &VarBuilder) -> Result<Self> {
-        let mut units = Vec::new();
-        let mut width = 8;
-        for (block, (base, stride)) in BLOCKS.into_iter().enumerate() {
-            for unit in 0..2 {
-                let vb = vb.pp(format!("stages.{block}.blocks.{unit}"));
-                let stride = if unit == 1 { stride } else { 1 };
-                let conv = |number: usize, channels, size, stride| {
-                    let norm = vb.pp(format!("norm{}", number + 1));
-                    normed(channels, size, stride, vb.pp(format!("conv{number}")), norm)
-                };
-                let short = (width != 4 * base)
-                    .then(|| conv2d(width, 4 * base, 1, config(1, stride), vb.pp("downsample.conv")));
-                units.push(UnitV2 {
-                    before: batch_norm(width, EPSILON, vb.pp("norm1"))?,
-                    short: short.transpose()?,
-                    convs: [conv(1, [width, base], 1, 1)?, conv(2, [base, base], 3, stride)?],
-                    last: conv2d(base, 4 * base, 1, config(1, 1), vb.pp("conv3"))?,
-                    stride,
-                });
-                width = 4 * base;
-            }
-        }
-        Ok(V2 {
-            conv: conv2d(3, 8, 7, config(7, 2), vb.pp("stem.conv"))?,
-            units,
-            norm: batch_norm(width, EPSILON, vb.pp("norm"))?,
-            logits: conv2d(width, 5, 1, config(1, 1), vb.pp("head.fc"))?,
-        })
-    }
-
-    fn forward(&self, kept: &Kept) -> Result<()> {
-        let mut x = pool(&self.conv.forward(&kept.images())?)?;
-        for unit in &self.units {
-            let before = relu(unit.before.forward_t(&x, false))?;
-            let short = match &unit.short {
-                Some(short) => short.forward(&before)?,
-                None => subsample(&x, unit.stride)?,
-            };
-            let y = relu(unit.convs[1].forward(&relu(unit.convs[0].forward(&before))?))?;
-            x = (unit.last.forward(&y)? + short)?;
-        }
-        let x = relu(self.norm.forward_t(&x, false))?;
-        kept.assert_computes("features", &x.permute((0, 2, 3, 1))?);
-        let pooled = x.mean_keepdim(3)?.mean_keepdim(2)?;
-        kept.assert_computes("logits", &self.logits.forward(&pooled)?.squeeze(3)?.squeeze(2)?);
-        Ok(())
-    }
-}
+use crate::networks::resnet::{V1, V2, names_v1, names_v2};
+use crate::networks::{Kept, Network};
 
 #[test]
 fn resnet_v1_computes_what_it_computes_in_tensorflow() {
     let kept = Kept::open("resnet_v1");
-    let (import, vb) = kept.import(NameMap::resnet_v1("resnet_v1_50"));
-    V1::new(&vb).unwrap().forward(&kept).unwrap();
+    let (import, vb) = kept.import(names_v1());
+    let outputs = V1::new(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
     assert_eq!(import.report().unused, ["global_step", "resnet_v1_50/mean_rgb"]);
 }
 
 #[test]
 fn resnet_v2_computes_what_it_computes_in_tensorflow() {
     let kept = Kept::open("resnet_v2");
-    let (import, vb) = kept.import(NameMap::resnet_v2("resnet_v2_50"));
-    V2::new(&vb).unwrap().forward(&kept).unwrap();
+    let (import, vb) = kept.import(names_v2());
+    let outputs = V2::new(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
     assert_eq!(import.report().unused, [""; 0]);
 }
 
 #[test]
 fn resnets_are_saved_as_slim_stores_them() {
-    let names = NameMap::resnet_v1("resnet_v1_50");
+    let names = names_v1();
     let report = Kept::open("resnet_v1").assert_saved_as_it_was(&names, |vb| V1::new(&vb));
     assert_eq!(report.loaded.len(), 112);
-    let names = NameMap::resnet_v2("resnet_v2_50");
+    let names = names_v2();
     let report = Kept::open("resnet_v2").assert_saved_as_it_was(&names, |vb| V2::new(&vb));
     assert_eq!(report.loaded.len(), 110);
 }
@@ -228,8 +35,19 @@ fn resnets_are_saved_as_slim_stores_them() {
 #[should_panic(expected = "differs by")]
 fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
     let kept = Kept::open("resnet_v2");
-    let names = NameMap::resnet_v2("resnet_v2_50");
+    let names = names_v2();
     let other = "resnet_v2_50/block2/unit_2/bottleneck_v2/conv1/BatchNorm/gamma";
     let (_, vb) = kept.import(names.rename("stages.1.blocks.1.norm3.weight", other));
-    V2::new(&vb).unwrap().forward(&kept).unwrap();
+    let outputs = V2::new(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
+}
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_mean_of_another_normalization_is_seen_in_the_outputs_of_v1() {
+    let kept = Kept::open("resnet_v1");
+    let other = "resnet_v1_50/block2/unit_2/bottleneck_v1/conv1/BatchNorm/moving_mean";
+    let (_, vb) = kept.import(names_v1().rename("layer2.1.bn2.running_mean", other));
+    let outputs = V1::new(&vb).unwrap().forward(&kept).unwrap();
+    kept.assert_computes_all("", &outputs);
 }

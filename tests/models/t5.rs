@@ -1,38 +1,11 @@
-//! T5, with the networks of candle-transformers.
+//! T5, its two versions.
 
-use candle_core::{Result, Tensor};
-use candle_nn::Activation;
-use candle_transformers::models::t5::{
-    ActivationWithOptionalGating, Config, T5EncoderModel, T5ForConditionalGeneration,
-};
+use candle_core::Tensor;
+use candle_transformers::models::t5::T5EncoderModel;
 use tfckpt::map::NameMap;
 
-use crate::kept::Kept;
-
-fn config(gated: bool) -> Config {
-    let activation = if gated { Activation::NewGelu } else { Activation::Relu };
-    Config {
-        vocab_size: 32,
-        d_model: 16,
-        d_kv: 4,
-        d_ff: 24,
-        num_layers: 2,
-        num_heads: 3,
-        feed_forward_proj: ActivationWithOptionalGating { gated, activation },
-        tie_word_embeddings: !gated,
-        // Or the decoder goes on with what it was given before.
-        use_cache: false,
-        ..Config::default()
-    }
-}
-
-/// Candle gives the logits of the last word alone: those of `length` words are asked for one by one.
-fn logits(model: &mut T5ForConditionalGeneration, kept: &Kept, length: usize) -> Result<Tensor> {
-    let encoded = model.encode(&kept.ids("input_ids"))?;
-    let targets = kept.ids("decoder_input_ids");
-    let one = |length| model.decode(&targets.narrow(1, 0, length)?.contiguous()?, &encoded);
-    Tensor::stack(&(1..=length).map(one).collect::<Result<Vec<_>>>()?, 1)
-}
+use crate::networks::Kept;
+use crate::networks::t5::{T5, config};
 
 /// The first words of what TensorFlow gave.
 fn first(kept: &Kept, length: usize) -> Tensor {
@@ -64,10 +37,7 @@ fn the_decoder_computes_what_it_computes_in_tensorflow() {
     for (name, names, gated) in [("t5", NameMap::t5(), false), ("mt5", NameMap::mt5(), true)] {
         let kept = Kept::open(name);
         let (import, vb) = kept.import(names);
-        let mut model = T5ForConditionalGeneration::load(vb, &config(gated)).unwrap();
-        let ours = logits(&mut model, &kept, 9).unwrap();
-        // With tied embeddings, Candle multiplies by the root of `d_model` where TensorFlow divides by it.
-        let ours = if gated { ours } else { (ours / 16.0).unwrap() };
+        let ours = T5::new(&vb, gated).unwrap().logits(&kept, 9).unwrap();
         let difference = difference(&first(&kept, 9), &ours);
         println!("{name} logits: {difference:.1e}");
         assert!(difference <= 1e-5, "{difference:.1e}");
@@ -87,8 +57,7 @@ fn the_decoder_computes_what_it_computes_in_tensorflow() {
 fn the_decoder_of_candle_takes_far_words_for_others() {
     let kept = Kept::open("mt5");
     let (_, vb) = kept.import(NameMap::mt5());
-    let mut model = T5ForConditionalGeneration::load(vb, &config(true)).unwrap();
-    let ours = logits(&mut model, &kept, 20).unwrap();
+    let ours = T5::new(&vb, true).unwrap().logits(&kept, 20).unwrap();
     let difference = difference(&first(&kept, 20), &ours);
     println!("mt5 logits of 20 words: {difference:.1e}");
     assert!(difference > 1e-3, "{difference:.1e}");
@@ -97,8 +66,7 @@ fn the_decoder_of_candle_takes_far_words_for_others() {
 #[test]
 fn t5_is_saved_as_mesh_tensorflow_stores_it() {
     for (name, names, gated, count) in [("t5", NameMap::t5(), false, 47), ("mt5", NameMap::mt5(), true, 52)] {
-        let report =
-            Kept::open(name).assert_saved_as_it_was(&names, |vb| T5ForConditionalGeneration::load(vb, &config(gated)));
+        let report = Kept::open(name).assert_saved_as_it_was(&names, |vb| T5::new(&vb, gated));
         assert_eq!(report.loaded.len(), count, "{report}");
     }
 }
@@ -111,4 +79,15 @@ fn the_scale_of_another_normalization_is_seen_in_the_outputs() {
     let names = NameMap::t5().rename(scale, "encoder/block_001/layer_000/layer_norm/scale");
     let mut model = T5EncoderModel::load(kept.import(names).1, &config(false)).unwrap();
     kept.assert_computes("encoder_output", &model.forward(&kept.ids("input_ids")).unwrap());
+}
+
+#[test]
+#[should_panic(expected = "differs by")]
+fn the_scale_of_another_normalization_is_seen_in_the_outputs_of_mt5() {
+    let kept = Kept::open("mt5");
+    let scale = "decoder.block.1.layer.1.layer_norm.weight";
+    let names = NameMap::mt5().rename(scale, "decoder/block_001/layer_002/rms_norm/scale");
+    let ours = T5::new(&kept.import(names).1, true).unwrap().logits(&kept, 9).unwrap();
+    let difference = difference(&first(&kept, 9), &ours);
+    assert!(difference <= 1e-5, "differs by {difference:.1e}");
 }

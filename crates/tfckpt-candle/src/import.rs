@@ -12,9 +12,10 @@ use tfckpt::map::{LoadReport, NameMap, Plan, Target};
 
 use crate::ahead::Ahead;
 use crate::bridge::{self, LACKS};
-use crate::kinds::split;
+use crate::kinds::{Params, split};
 use crate::layers::Layers;
 use crate::lookup::{Lookup, Need, Outcome};
+use crate::recurrent;
 
 /// A builder of models from any TensorFlow checkpoint, for Candle's layers and those of candle-transformers alike.
 /// See [`Import`], of which this is the short form.
@@ -120,14 +121,25 @@ impl Import {
         )
     }
 
-    /// Whether a [mapping](tfckpt::map::Mapping) is one for the models that were built so far: nothing in it is ambiguous or of
-    /// no use. Names of another origin are always right.
+    /// Whether names and checkpoint are those of the models that were built so far, in what shows only when they are built.
+    /// Nothing in a [mapping](tfckpt::map::Mapping) is ambiguous or of no use; and no layer was built without a variable
+    /// that the checkpoint has for it and that would change what it computes, as the biases of a recurrent layer: while they
+    /// are built, layers ask for one parameter after the other, and what is left out is not known.
     ///
     /// # Errors
-    /// [`tfckpt::Error::Mapping`] with all that is wrong.
+    /// [`tfckpt::Error::Mapping`] with all that is wrong; [`tfckpt::Error::Unrepresentable`] with the variable that a layer
+    /// left out.
     pub fn check(&self) -> crate::Result<()> {
         let layers = &self.shared.layers;
         let asked: Vec<String> = self.asked().keys().cloned().collect();
+        let params: Params = {
+            let recorded = layers.lock();
+            let param = |path: &String| Some((path.clone(), recorded.get(path)?.clone()));
+            asked.iter().filter_map(param).collect()
+        };
+        for compound in recurrent::compounds(&self.shared.names, &params)?.values() {
+            compound.check(&self.shared.checkpoint)?;
+        }
         let kind = |path: String| {
             let layer = layers.layer(split(&path).0).unwrap_or_default();
             (path, layer)

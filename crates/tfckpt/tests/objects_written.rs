@@ -317,3 +317,93 @@ fn a_saver_with_a_layout_keeps_a_directory_of_object_based_checkpoints() {
         "model/fc/bias/.OPTIMIZER_SLOT/optimizer/v/.ATTRIBUTES/VARIABLE_VALUE"
     );
 }
+
+/// The variables of a bidirectional LSTM, as an adapter gives them: sorted by name, with the two biases that frameworks have,
+/// and the moments of Adam. Each holds its own number, and the two moments of Adam that number and 100 or 200 more.
+fn bidirectional() -> Vec<Variable<'static>> {
+    let mut variables = Vec::new();
+    let mut number = 0f32;
+    for direction in ["backward", "forward"] {
+        for leaf in ["bias", "bias/input", "bias/recurrent", "kernel", "recurrent_kernel"] {
+            let name = format!("bi/{direction}_lstm/lstm_cell/{leaf}");
+            let mut add = |name: String, value: f32| {
+                let bytes = value.to_le_bytes().to_vec();
+                variables.push(Variable::from_bytes(name, DType::Float32, [1], bytes));
+            };
+            add(name.clone(), number);
+            if leaf != "bias/input" {
+                add(format!("{name}/Adam"), number + 100.0);
+                add(format!("{name}/Adam_1"), number + 200.0);
+            }
+            number += 1.0;
+        }
+    }
+    variables.push(Variable::scalar("global_step", 3i64));
+    variables
+}
+
+/// The list of the first moments, of one number each.
+fn momentums(checkpoint: &Checkpoint) -> Vec<f32> {
+    let root = checkpoint.objects().unwrap().unwrap().node(0).unwrap();
+    let list = root.child("optimizer").unwrap().child("_momentums").unwrap();
+    let element = |at: usize| {
+        let variable = list.child(&at.to_string()).unwrap().variable().unwrap();
+        checkpoint.read::<f32>(variable.key()).unwrap()[0]
+    };
+    (0..list.children().len()).map(element).collect()
+}
+
+#[test]
+fn layers_within_layers_are_where_keras_has_them_and_in_its_order() {
+    let keras3 = ObjectLayout::keras3_functional(["x", "bi"]).learning_rate(0.5);
+    let keras2 = ObjectLayout::keras2(["x", "bi"]).learning_rate(0.5);
+    for (layout, layer, kernel) in [
+        (keras3, "_operations/1", "_kernel"),
+        (keras2, "layer_with_weights-0", "kernel"),
+    ] {
+        let (_dir, checkpoint) = written(&layout, bidirectional());
+        for (direction, number) in [("forward", 8.0), ("backward", 3.0)] {
+            let name = format!("bi/{direction}_lstm/lstm_cell/kernel");
+            let place = format!("model/{layer}/{direction}_layer/cell/{kernel}");
+            let root = checkpoint.objects().unwrap().unwrap().node(0).unwrap();
+            let object = place.split('/').fold(root, |object, part| object.child(part).unwrap());
+            assert_eq!(object.variable().unwrap().key(), key(&checkpoint, &name));
+            assert_eq!(checkpoint.read::<f32>(&name).unwrap(), [number]);
+            let moment = checkpoint.read::<f32>(&format!("{name}/Adam_1")).unwrap();
+            assert_eq!(moment, [number + 200.0]);
+        }
+        // Keras makes the layer forwards first, and kernel, recurrent kernel and bias in this order.
+        assert_eq!(momentums(&checkpoint), [108.0, 109.0, 105.0, 103.0, 104.0, 100.0]);
+        // What Python does not have is kept under its own name.
+        for (name, number) in [
+            ("bias/input", 6.0),
+            ("bias/recurrent", 7.0),
+            ("bias/recurrent/Adam", 107.0),
+        ] {
+            let name = format!("bi/forward_lstm/lstm_cell/{name}");
+            assert!(keys(&checkpoint).contains(&name), "{name}");
+            assert_eq!(checkpoint.read::<f32>(&name).unwrap(), [number]);
+        }
+    }
+}
+
+#[test]
+fn parts_of_attention_are_in_the_order_of_keras() {
+    let names = ["attention_output", "key", "query", "value"].map(|part| format!("heads/{part}/kernel"));
+    let slot = |slot: &'static str| names.iter().map(move |name| format!("{name}/{slot}"));
+    let slots = slot("Adam").chain(slot("Adam_1"));
+    let all: Vec<String> = names.iter().cloned().chain(slots).collect();
+    let variables = all.iter().enumerate().map(|(number, name)| {
+        Variable::from_bytes(
+            name.as_str(),
+            DType::Float32,
+            [1],
+            (number as f32).to_le_bytes().to_vec(),
+        )
+    });
+    let layout = ObjectLayout::keras3_functional(["x", "heads"])
+        .iterations(1)
+        .learning_rate(0.5);
+    let (_dir, checkpoint) = written(&layout, variables.collect());
+    assert_eq!(momentums(&checkpoint), [6.0, 5.0, 7.0, 4.0]);
+}

@@ -74,21 +74,21 @@ impl Model {
             variables.sort_by_cached_key(|(name, _)| module_order(name));
             return variables;
         }
-        let split = |name: &str| {
-            name.rsplit_once('/')
-                .map(|(scope, leaf)| (scope.to_owned(), leaf.to_owned()))
-        };
-        let split = |name: &str| split(name).unwrap_or_else(|| (String::new(), name.to_owned()));
-        let mut scopes = HashMap::new();
+        let mut seen: HashMap<String, usize> = HashMap::new();
         for (name, _) in &variables {
-            let next = scopes.len();
-            scopes.entry(split(name).0).or_insert(next);
+            for scope in scopes(name) {
+                let next = seen.len();
+                seen.entry(scope.to_owned()).or_insert(next);
+            }
         }
         variables.sort_by_cached_key(|(name, _)| {
-            let (scope, leaf) = split(name);
+            let leaf = name.rsplit('/').next().unwrap_or(name);
             let place = ORDER.iter().position(|known| *known == leaf).unwrap_or(ORDER.len());
             let layer = self.in_layer(name).map_or(0, |(layer, _)| layer);
-            (layer, scopes.get(&scope).copied(), place)
+            let within: Vec<(usize, usize)> = scopes(name)
+                .map(|scope| (part_order(scope, &seen), seen.get(scope).copied().unwrap_or_default()))
+                .collect();
+            (layer, within, place)
         });
         variables
     }
@@ -115,18 +115,17 @@ impl Model {
             }
         };
         let (scope, leaf) = path.rsplit_once('/').unwrap_or(("", path));
-        let numbered = matches!(self, Model::Keras3 { .. });
-        let holder = scope
-            .split('/')
-            .filter(|name| !name.is_empty())
-            .fold(layer, |object, name| {
-                let attribute = inner_layer(name).filter(|_| numbered);
-                let inner = tree.child(object, attribute.unwrap_or(name));
-                if attribute.is_some() && tree.get(object, name).is_none() {
-                    tree.alias(object, name, inner);
-                }
-                inner
-            });
+        let of_keras = !matches!(self, Model::Attributes { private: false });
+        let mut holder = layer;
+        let mut names = scope.split('/').filter(|name| !name.is_empty()).peekable();
+        while let Some(name) = names.next() {
+            let attribute = inner_layer(name, names.peek().copied()).filter(|_| of_keras);
+            let inner = tree.child(holder, attribute.unwrap_or(name));
+            if attribute.is_some() && tree.get(holder, name).is_none() {
+                tree.alias(holder, name, inner);
+            }
+            holder = inner;
+        }
         // Keras 3 has some weights as private attributes, which of them depends on the layer and on the version: both
         // names lead there, and Python takes the one that it has.
         let private = match self {
@@ -166,18 +165,40 @@ fn module_order(name: &str) -> Vec<(bool, u64, String)> {
     order
 }
 
-/// The attribute that holds a layer within a layer of Keras 3, where that is not the inner layer's name.
-fn inner_layer(name: &str) -> Option<&'static str> {
+/// The attribute that holds a layer within a layer of Keras, where that is not the inner layer's name. `next` is what is named
+/// within the inner layer.
+fn inner_layer(name: &str, next: Option<&str>) -> Option<&'static str> {
+    let is_cell = |name: &str| matches!(name, "gru_cell" | "lstm_cell" | "simple_rnn_cell");
     Some(match name {
         "query" => "_query_dense",
         "key" => "_key_dense",
         "value" => "_value_dense",
         "attention_output" => "_output_dense",
-        "gru_cell" | "lstm_cell" | "simple_rnn_cell" => "cell",
-        _ if name.starts_with("forward_") => "forward_layer",
-        _ if name.starts_with("backward_") => "backward_layer",
+        _ if is_cell(name) => "cell",
+        _ if name.starts_with("forward_") && next.is_some_and(is_cell) => "forward_layer",
+        _ if name.starts_with("backward_") && next.is_some_and(is_cell) => "backward_layer",
         _ => return None,
     })
+}
+
+/// The scopes that a variable is in, the outermost first.
+fn scopes(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').filter_map(|(at, _)| name.get(..at))
+}
+
+/// The order in which attention and bidirectional layers of Keras make the layers within them, whatever the order of the
+/// names: an optimizer counts by it.
+fn part_order(scope: &str, seen: &HashMap<String, usize>) -> usize {
+    let (layer, part) = scope.rsplit_once('/').unwrap_or(("", scope));
+    let has = |other: &str| seen.contains_key(&format!("{layer}/{other}"));
+    let of_attention = ["query", "key", "value", "attention_output"];
+    match part.strip_prefix("backward_") {
+        Some(inner) => usize::from(has(&format!("forward_{inner}"))),
+        None => {
+            let place = of_attention.iter().position(|known| *known == part);
+            place.filter(|_| has("query")).unwrap_or_default()
+        }
+    }
 }
 
 /// A layer of Keras 2, numbered among those with variables first, and then among all. Layers come in their order.

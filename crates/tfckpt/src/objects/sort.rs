@@ -54,7 +54,8 @@ impl ObjectLayout {
         for variable in variables {
             let name = utf8(&variable)?;
             let (scope, leaf) = name.rsplit_once('/').unwrap_or(("", &name));
-            let of_variable = ancestors(&name).any(|scope| names.contains(scope));
+            let is_below = |name: &str| ancestors(name).any(|scope| names.contains(scope));
+            let of_variable = is_below(&name);
             if name == GLOBAL_STEP {
                 found.step = int64(&variable);
             }
@@ -68,10 +69,14 @@ impl ObjectLayout {
             } else if self.outside.iter().any(|prefix| name.starts_with(prefix.as_str())) {
                 sorted.outside.push(variable);
             } else if let Some((of, slot)) = slots.get(&name) {
-                found.slots.push((of.clone(), Which::Slot(*slot), variable));
+                match is_below(of) {
+                    // The slot of a part of a variable, such as one of two biases: Python has neither.
+                    true => sorted.outside.push(variable),
+                    false => found.slots.push((of.clone(), Which::Slot(*slot), variable)),
+                }
             } else if let Some(counter) = counters.get(&name) {
                 found.counters.push((*counter, variable));
-            } else if names.contains(scope) && words.contains(leaf) {
+            } else if names.contains(scope) && words.contains(leaf) && !is_below(scope) {
                 found
                     .slots
                     .push((scope.to_owned(), Which::Word(leaf.to_owned()), variable));

@@ -5,49 +5,23 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::conv::Conv2d;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use network::Network;
 use tfckpt::objects::ObjectLayout;
 use tfckpt_burn::TfCheckpoints;
 use tfckpt_burn::optim::Adam;
 
 use crate::digits::{BATCH, Digits, print_run};
 
-/// The network of `data/make_tf_digits.py`, function `saver`.
-#[derive(Module, Debug)]
-struct Model {
-    conv1: Conv2d,
-    conv2: Conv2d,
-    pool: MaxPool2d,
-    dense: Linear,
-}
-
-impl Model {
-    fn new(device: &Device) -> Self {
-        let conv = |channels| Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Same);
-        Model {
-            conv1: conv([1, 8]).init(device),
-            conv2: conv([8, 16]).init(device),
-            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-            dense: LinearConfig::new(64, 10).init(device),
-        }
-    }
-
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = self.pool.forward(relu(self.conv1.forward(images)));
-        let x = self.pool.forward(relu(self.conv2.forward(x)));
-        self.dense.forward(x.permute([0, 2, 3, 1]).flatten(1, 3))
-    }
-}
+#[path = "../../../digits/burn.rs"]
+mod network;
 
 pub(crate) fn train(directory: &str, digits: &Digits, until: usize, layout: Option<ObjectLayout>) -> Result<()> {
     let device = Device::flex().autodiff();
-    let mut model = Model::new(&device);
+    let mut model = Network::new(&device);
     let mut optimizer = Adam::v1().init();
     let mut rate: ModuleLrScheduler = ConstantLr::from(1e-3).into();
     let loss = CrossEntropyLossConfig::new().init(&device);

@@ -87,7 +87,7 @@ impl Visit for Saver {
 }
 
 /// Other weights.
-struct Change;
+pub(crate) struct Change;
 
 impl ModuleMapper for Change {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

@@ -8,8 +8,10 @@ mod codec;
 mod digits;
 mod layers;
 mod models;
+mod named;
 mod objects;
 mod optimizers;
+mod recurrent;
 mod savers;
 mod session_run;
 
@@ -31,8 +33,13 @@ fn main() -> Result<()> {
         ["objects-find", path, names] => objects::find(path, names),
         ["outcomes", path, names @ ..] => codec::outcomes(path, names),
         ["assign", spec] => assign::assign(spec),
-        ["bert", prefix, inputs, directory] => models::bert(prefix, inputs, directory),
+        ["model", "candle", name, folder, directory] => models::model(name, folder, directory),
+        ["model", "burn", name, folder, directory] => models::burn_model(name, folder, directory),
+        ["named", style, directory] => named::named(style, directory),
         ["optimizer", case, from, directory, until] => optimizers::go_on(case, from, directory, until.parse()?),
+        ["recurrent", framework, kind, directory, until, names] => {
+            recurrent::recurrent(framework, kind, directory, until.parse()?, names)
+        }
         ["saver", directory] => savers::saver(directory),
         ["layers", framework, directory] => layers::layers(framework, directory),
         ["manager", directory] => savers::manager(directory),
@@ -51,7 +58,8 @@ fn main() -> Result<()> {
              outcomes PATH NAME... | graph SPEC DIRECTORY (resource|ref) | objects-write SPEC PREFIX | \
              objects-save SPEC DIRECTORY STEP... | objects-find PATH NAMES | assign SPEC | \
              session PREFIX DATA UNTIL SAVE | optimizer CASE FROM DIRECTORY UNTIL | burn-optimizer DIRECTORY CASE LAYER... | \
-             bert PREFIX INPUTS DIRECTORY | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | \
+             model (burn|candle) NAME FOLDER DIRECTORY | named STYLE DIRECTORY | \
+             recurrent (burn|candle) (keras3|keras2|keras2_legacy) DIRECTORY UNTIL NAMES | (saver|manager) DIRECTORY | layers (burn|candle) DIRECTORY | \
              (burn|candle) DIRECTORY DATA UNTIL (names|keras3|module)"
         ),
     }

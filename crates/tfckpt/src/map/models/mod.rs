@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`NameMap::bert`] | google-research/bert | Candle's `BertModel` and `BertForMaskedLM`; Burn's `TransformerEncoder` |
 //! | [`NameMap::albert`] | google-research/albert | Hugging Face |
-//! | [`NameMap::electra`], [`NameMap::electra_generator`] | google-research/electra | Hugging Face; Candle's `BertModel` for the wide ones |
+//! | [`NameMap::electra`], [`NameMap::electra_generator`], [`NameMap::electra_untied_generator`], [`NameMap::electra_tied_generator`], [`NameMap::electra_task`] | google-research/electra | Hugging Face; Candle's `BertModel` for the wide ones |
 //! | [`NameMap::mobilebert`] | google-research/mobilebert | Hugging Face |
 //! | [`NameMap::gpt2`], [`NameMap::gpt2_conv1d`] | openai/gpt-2 | Hugging Face |
 //! | [`NameMap::t5`], [`NameMap::mt5`] | T5 of Mesh TensorFlow | Candle's `T5EncoderModel` and `T5ForConditionalGeneration` |
@@ -70,7 +70,7 @@ mod tests {
     fn presets_name_what_they_are_for() {
         use Layer::*;
         type Case<'a> = (NameMap, &'a [(&'a str, Layer, &'a str)]);
-        let cases: [Case<'_>; 13] = [
+        let cases: [Case<'_>; 16] = [
             (
                 NameMap::bert(),
                 &[
@@ -142,6 +142,48 @@ mod tests {
                         "electra.encoder.layer.0.output.dense.bias",
                         Dense,
                         "generator/encoder/layer_0/output/dense/bias",
+                    ),
+                ],
+            ),
+            (
+                NameMap::electra_untied_generator(),
+                &[
+                    (
+                        "electra.embeddings.position_embeddings.weight",
+                        Embedding,
+                        "generator/embeddings/position_embeddings",
+                    ),
+                    (
+                        "generator_lm_head.weight",
+                        Dense,
+                        "generator/embeddings/word_embeddings",
+                    ),
+                ],
+            ),
+            (
+                NameMap::electra_tied_generator(),
+                &[
+                    (
+                        "electra.encoder.layer.0.output.dense.bias",
+                        Dense,
+                        "electra/encoder/layer_0/output/dense/bias",
+                    ),
+                    (
+                        "generator_predictions.dense.weight",
+                        Dense,
+                        "generator_predictions/dense/kernel",
+                    ),
+                ],
+            ),
+            (
+                NameMap::electra_task("sts"),
+                &[
+                    ("classifier.bias", Dense, "task_specific/sts/dense/bias"),
+                    ("qa.end.weight", Dense, "task_specific/sts/dense_1/kernel"),
+                    (
+                        "electra.embeddings_project.bias",
+                        Dense,
+                        "electra/embeddings_project/bias",
                     ),
                 ],
             ),

@@ -50,7 +50,8 @@ impl Style {
         use Layer::*;
         let depthwise = matches!(layer, DepthwiseConv1d { .. } | DepthwiseConv2d { .. });
         match (self, role) {
-            (Style::Keras2, Role::Weight) if depthwise => vec!["depthwise_kernel", "kernel"],
+            // Of all Keras models, those of Keras 2 alone are found by the keys of their objects.
+            (Style::Keras2 | Style::Objects, Role::Weight) if depthwise => vec!["depthwise_kernel", "kernel"],
             (Style::Slim, Role::Weight) if depthwise => vec!["depthwise_weights"],
             (Style::Slim, Role::Weight) => match layer {
                 Dense | PointwiseConv1d | PointwiseConv2d | Conv1d | Conv2d | Conv3d | ConvTranspose1d
