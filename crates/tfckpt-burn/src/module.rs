@@ -161,6 +161,10 @@ impl Assembly {
             .compound(names)?
             .filter(|compound| compound.member(&parameter.path).is_some())
         {
+            let ingredient = match names.stored_dtype(&parameter.path) {
+                Some(dtype) => ingredient.stored_as(dtype),
+                None => ingredient,
+            };
             // The same for all that are made together.
             let first = compound.members.first();
             let key = first.map_or_else(|| parameter.path.clone(), |member| member.path.clone());

@@ -89,7 +89,11 @@ impl Recurrent {
         }
     }
 
-    /// What the layer is made of; `None` if it was declared to be none, or names are not to be changed.
+    /// What the layer is made of; `None` if it was declared to be none, or names are not to be changed, or each of its
+    /// parameters has a name of its own.
+    ///
+    /// # Errors
+    /// [`tfckpt::Error::Unrepresentable`].
     pub(crate) fn compound(&self, names: &NameMap) -> Result<Option<Compound>> {
         let declared = self.direction.as_ref().map_or(&self.module, |(whole, _)| whole);
         let found = match self.kind {
@@ -98,7 +102,8 @@ impl Recurrent {
             Kind::Rnn => Layer::Rnn { cell: RnnCell::Keras },
         };
         let layer = names.layer(declared, found);
-        if names.is_identity() || !layer.is_recurrent() {
+        let paths: Vec<&str> = self.parameters.iter().map(|(path, ..)| path.as_str()).collect();
+        if names.is_identity() || !layer.is_recurrent() || names.names_each(declared, &paths)? {
             return Ok(None);
         }
         let parameter = |(path, field, dims): &(String, String, Vec<usize>)| {

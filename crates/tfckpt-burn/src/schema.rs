@@ -109,10 +109,12 @@ impl Parameter {
     /// # Errors
     /// [`tfckpt::Error::Unrepresentable`].
     pub(crate) fn compound(&self, names: &NameMap) -> Result<Option<Compound>> {
-        match &self.recurrent {
-            Some(recurrent) => recurrent.compound(names),
-            None => Ok(names.compound(&self.path, &self.shape)),
+        if let Some(recurrent) = &self.recurrent
+            && let Some(compound) = recurrent.compound(names)?
+        {
+            return Ok(Some(compound));
         }
+        Ok(names.compound(&self.path, &self.shape, self.layer(names), DenseOrder::InOut))
     }
 
     /// What a slot of it is made of, if it is no variable by itself: `slot` gives the names of the slot of a variable.
@@ -187,14 +189,11 @@ impl Parameter {
                 Some(member) => member.names.clone(),
                 None => names.names(&self.path, self.layer(names)),
             },
-            dtypes: match recipes.is_empty() {
-                true => names.accepts(self.stored_dtype()?, LACKS),
-                // What is made of several variables is not cast.
-                false => vec![self.stored_dtype()?],
-            },
+            dtypes: names.accepts(self.stored_dtype()?, LACKS),
             recipes,
             shape: self.shape.clone(),
             layout: self.layout(names),
+            how: member.and_then(|member| member.how.clone()),
         })
     }
 }

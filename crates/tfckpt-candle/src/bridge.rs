@@ -214,20 +214,17 @@ pub(crate) fn made(filling: &Filling<'_>, dims: &[usize]) -> Result<Tensor> {
         Stored::Float64 => values!(f64),
         Stored::Float16 => values!(f16),
         Stored::Bfloat16 => values!(bf16),
+        Stored::Uint8 => values!(u8),
+        Stored::Uint32 => values!(u32),
+        Stored::Int16 => values!(i16),
+        Stored::Int32 => values!(i32),
+        Stored::Int64 => values!(i64),
         dtype => {
-            let what = format!("recurrent layers are of floating point, not {dtype}");
+            let what = format!("what is made of several variables is not made as {dtype}");
             Err(candle_core::Error::Msg(what).bt().into())
         }
     }
 }
-
-/// The dtypes of [`made`].
-pub(crate) const FLOATS: [tfckpt::DType; 4] = [
-    tfckpt::DType::Float32,
-    tfckpt::DType::Float64,
-    tfckpt::DType::Float16,
-    tfckpt::DType::Bfloat16,
-];
 
 /// A live variable, out of which variables of a checkpoint are made while they are written.
 pub(crate) fn ingredient(tensor: &Tensor, dtype: tfckpt::DType) -> Ingredient<'static> {

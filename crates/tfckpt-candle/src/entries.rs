@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Var;
-use tfckpt::map::{Casts, Conversion, Ingredient, Layer, Layout, LoadReport, Plan, Recipe, Target, Tied};
+use tfckpt::map::{Casts, Conversion, Ingredient, Layer, Layout, LoadReport, Member, Plan, Recipe, Target, Tied};
 use tfckpt::{Bundle, Variable};
 
 use crate::bridge;
@@ -78,25 +78,21 @@ impl Entry {
         Ok(Target {
             path: self.path.clone(),
             names: self.way.names.clone(),
-            dtypes: match recipes.is_empty() {
-                true => self.casts.accepts(own, bridge::LACKS),
-                // What is made of several variables is not cast.
-                false => vec![own],
-            },
+            dtypes: self.casts.accepts(own, bridge::LACKS),
             shape: self.var.dims().to_vec(),
             layout: self.way.layout,
             recipes,
+            how: self.member().and_then(|member| member.how.clone()),
         })
     }
 
     /// What it is made of, if it is no variable by itself.
     fn recipes(&self) -> Vec<Recipe> {
-        let member = self
-            .way
-            .compound
-            .as_ref()
-            .and_then(|compound| compound.member(&self.path));
-        member.map(|member| member.recipes.clone()).unwrap_or_default()
+        self.member().map(|member| member.recipes.clone()).unwrap_or_default()
+    }
+
+    fn member(&self) -> Option<&Member> {
+        self.way.compound.as_ref()?.member(&self.path)
     }
 
     /// Two parameters that one variable fills have to have the same values, laid out as in the variable.
@@ -117,6 +113,15 @@ impl Entry {
 
     fn ingredient(&self) -> Result<Ingredient<'static>> {
         Ok(bridge::ingredient(&self.var, self.stored_dtype()?))
+    }
+
+    /// The same for a variable that is made of it.
+    fn ingredient_as_stored(&self) -> Result<Ingredient<'static>> {
+        let ingredient = self.ingredient()?;
+        Ok(match self.stored {
+            Some(dtype) => ingredient.stored_as(dtype),
+            None => ingredient,
+        })
     }
 
     fn stored_dtype(&self) -> Result<tfckpt::DType> {
@@ -156,7 +161,7 @@ pub(crate) fn to_variables(entries: &[Entry]) -> Result<Vec<Variable<'static>>> 
             continue;
         }
         let parts = entries.iter().filter(|entry| compound.member(&entry.path).is_some());
-        let parts = parts.map(|entry| Ok((entry.path.as_str(), entry.ingredient()?)));
+        let parts = parts.map(|entry| Ok((entry.path.as_str(), entry.ingredient_as_stored()?)));
         let parts: BTreeMap<&str, Ingredient<'static>> = parts.collect::<Result<_>>()?;
         let made = compound.variables(&|path| parts.get(path).cloned())?;
         variables.extend(made.into_iter().map(|variable| match entry.trained {

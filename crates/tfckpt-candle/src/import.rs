@@ -177,7 +177,10 @@ impl Import {
         let (target, found) = match outcome {
             Outcome::Found(found) => (found.target(need.path, dtype), Ok(found)),
             Outcome::Made(target) => {
-                let tensor = made(checkpoint, &target)?;
+                let (tensor, report) = made(checkpoint, &target)?;
+                if tensor.dtype() == dtype {
+                    layers.remember(&report);
+                }
                 self.asked().insert(need.path.to_owned(), target);
                 return Ok(Ok(tensor.to_dtype(dtype)?.to_device(device)?));
             }
@@ -219,11 +222,12 @@ impl Import {
 }
 
 /// A parameter that is made of parts of variables, or of several.
-fn made(checkpoint: &Checkpoint, target: &Target) -> Result<Tensor> {
+fn made(checkpoint: &Checkpoint, target: &Target) -> Result<(Tensor, LoadReport)> {
     let plan = Plan::new(checkpoint, std::slice::from_ref(target)).map_err(Error::wrap)?;
     let read = plan.carry_out(checkpoint, |filling| bridge::made(filling, &target.shape));
     let tensor = read.map_err(Error::wrap)?.pop();
-    tensor.ok_or_else(|| Error::Msg(format!("`{}` is made of nothing", target.path)).bt())
+    let tensor = tensor.ok_or_else(|| Error::Msg(format!("`{}` is made of nothing", target.path)).bt());
+    Ok((tensor?, plan.into_report()))
 }
 
 impl fmt::Debug for Import {
@@ -243,6 +247,7 @@ impl SimpleBackend for Frozen {
             path: name,
             dims: Some(shape.dims()),
             hint: Some(hint),
+            dtype,
         };
         self.0.find(&need, dtype, device)?
     }
@@ -252,6 +257,7 @@ impl SimpleBackend for Frozen {
             path: name,
             dims: None,
             hint: None,
+            dtype,
         };
         self.0.find(&need, dtype, device)?
     }
@@ -276,6 +282,7 @@ impl SimpleBackend for Trained {
             path: name,
             dims: Some(shape.dims()),
             hint: Some(hint),
+            dtype,
         };
         let Ok(tensor) = self.import.find(&need, dtype, device)? else {
             return self.varmap.get(shape, name, hint, dtype, device);

@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Error};
 use candle_nn::Init;
-use tfckpt::map::{Conversion, Layer, Layout, NameMap, Plan, Target, Transform};
+use tfckpt::map::{Conversion, DenseOrder, Layer, Layout, NameMap, Plan, Target, Transform};
 use tfckpt::{Checkpoint, VariableInfo};
 
-use crate::bridge::{self, stored_dtype};
+use crate::bridge::stored_dtype;
 use crate::kinds::{Known, Params, kinds, kinds_with, split};
 use crate::recurrent;
 use crate::ways::{Way, ways};
@@ -17,6 +17,8 @@ pub(crate) struct Need<'a> {
     /// `None` if any shape will do.
     pub(crate) dims: Option<&'a [usize]>,
     pub(crate) hint: Option<Init>,
+    /// That of the builder.
+    pub(crate) dtype: DType,
 }
 
 /// What a lookup needs to know.
@@ -89,23 +91,31 @@ impl<'a> Lookup<'a, '_> {
     fn find_made(&self, need: &Need<'_>) -> Option<Outcome<'a>> {
         let dims = need.dims?;
         let wrong = |error: tfckpt::Error| Some(Outcome::Wrong(Error::wrap(error)));
-        let norm = self.names.compound(need.path, dims);
+        let module = split(need.path).0;
+        let found = match kinds(self.params, module, Known::SoFar).as_slice() {
+            [kind] => *kind,
+            _ => Layer::Other,
+        };
+        let one_by_one = self.names.compound(need.path, dims, found, DenseOrder::OutIn);
         let recurrent = match recurrent::candidates(self.names, self.params, need.path, dims) {
             Ok(compounds) => compounds,
             Err(error) => return wrong(error),
         };
         let own = self.names.names(need.path, Layer::Other);
-        let (mut misfit, mut made) = (None, None);
-        for compound in norm.into_iter().chain(recurrent) {
+        // What a rule says a parameter is made of is not looked for as anything else.
+        let is_said = one_by_one.is_some() || (own.is_empty() && !self.names.skips(need.path));
+        let (mut misfit, mut made, mut absent) = (None, None, None);
+        for compound in one_by_one.into_iter().chain(recurrent) {
             let Some(member) = compound.member(need.path) else {
                 continue;
             };
             let target = Target {
                 path: need.path.to_owned(),
                 names: member.names.clone(),
-                dtypes: bridge::FLOATS.to_vec(),
+                dtypes: filling(need.dtype),
                 shape: dims.to_vec(),
                 recipes: member.recipes.clone(),
+                how: member.how.clone(),
                 ..Target::default()
             };
             let plan = Plan::partial(self.checkpoint, std::slice::from_ref(&target));
@@ -129,12 +139,14 @@ impl<'a> Lookup<'a, '_> {
                     let told = Plan::new(self.checkpoint, &[target]).err();
                     misfit = misfit.or(refused.or(told));
                 }
-                _ => {}
+                _ => absent = absent.or(Some(target)),
             }
         }
-        match made {
-            Some(target) => Some(Outcome::Made(target)),
-            None => misfit.and_then(wrong),
+        match (made, misfit, absent) {
+            (Some(target), ..) => Some(Outcome::Made(target)),
+            (None, Some(error), _) => wrong(error),
+            (None, None, Some(target)) if is_said => Some(self.absent(need, target)),
+            _ => None,
         }
     }
 
@@ -158,6 +170,10 @@ impl<'a> Lookup<'a, '_> {
             layout: Layout::Same,
             ..Target::default()
         };
+        self.absent(need, target)
+    }
+
+    fn absent(&self, need: &Need<'_>, target: Target) -> Outcome<'a> {
         let first = target.names.first().map_or(need.path, String::as_str);
         // An entry that is damaged is there and yet not; its own error says so, and otherwise which names are near.
         let error = match self.checkpoint.variable(first) {
@@ -193,6 +209,13 @@ impl Found<'_> {
             ..Target::default()
         }
     }
+}
+
+/// The dtypes of variables that fill a parameter of a builder of this dtype, which they are cast to.
+fn filling(dtype: DType) -> Vec<tfckpt::DType> {
+    let wanted = stored_dtype(dtype).unwrap_or(tfckpt::DType::Float32);
+    let others = tfckpt::DType::all().filter(|stored| *stored != wanted && Conversion::new(*stored, wanted).is_some());
+    std::iter::once(wanted).chain(others).collect()
 }
 
 /// The variable in this layout, if it has the shape that is needed.

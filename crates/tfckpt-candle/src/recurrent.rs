@@ -49,11 +49,6 @@ impl Field {
     }
 }
 
-/// Whether a parameter is that of an LSTM or GRU, by its name.
-pub(crate) fn is_recurrent(path: &str) -> bool {
-    Field::parse(split(path).1).is_some()
-}
-
 /// The parameters of a layer in one direction, with their shapes.
 type Group = BTreeMap<Field, (String, Vec<usize>)>;
 
@@ -74,8 +69,9 @@ pub(crate) fn compounds(names: &NameMap, params: &Params) -> Result<BTreeMap<Str
     let mut all = BTreeMap::new();
     for (&(module, layer, reverse), group) in &groups {
         let Some(found) = found(group) else { continue };
-        let kind = names.layer(module, found);
-        if !kind.is_recurrent() {
+        let kind = declared(names, module, layer, found);
+        let paths: Vec<&str> = group.values().map(|(path, _)| path.as_str()).collect();
+        if !kind.is_recurrent() || names.names_each(module, &paths)? {
             continue;
         }
         let both = groups.contains_key(&(module, layer, !reverse));
@@ -96,15 +92,20 @@ pub(crate) fn candidates(names: &NameMap, params: &Params, path: &str, dims: &[u
     let Some(field) = Field::parse(name).filter(|_| !names.is_identity()) else {
         return Ok(Vec::new());
     };
-    let known = |part: Part| {
+    let path_of = |part: Part| {
         let other = field_name(Field { part, ..field });
-        let path = if module.is_empty() {
+        if module.is_empty() {
             other
         } else {
             format!("{module}.{other}")
-        };
-        params.get(&path).map(|param| param.dims.clone())
+        }
     };
+    // Every layer has both kernels.
+    let (input, state) = (path_of(Part::WeightIh), path_of(Part::WeightHh));
+    if names.names_each(module, &[path, &input, &state])? {
+        return Ok(Vec::new());
+    }
+    let known = |part: Part| params.get(&path_of(part)).map(|param| param.dims.clone());
     // The weights for the input come first.
     let Some([width, input]) = known(Part::WeightIh)
         .as_deref()
@@ -112,7 +113,7 @@ pub(crate) fn candidates(names: &NameMap, params: &Params, path: &str, dims: &[u
     else {
         return Ok(Vec::new());
     };
-    let kinds = match names.layer(module, Layer::Other) {
+    let kinds = match declared(names, module, field.layer, Layer::Other) {
         kind if kind.is_recurrent() => vec![kind],
         _ => match known(Part::WeightHh).as_deref() {
             Some(&[width, hidden]) => of_gates(width, hidden).into_iter().collect(),
@@ -131,16 +132,7 @@ pub(crate) fn candidates(names: &NameMap, params: &Params, path: &str, dims: &[u
         let group: Group = parts
             .into_iter()
             .zip(all_dims)
-            .map(|(part, dims)| {
-                let other = Field { part, ..field };
-                let name = field_name(other);
-                let path = if module.is_empty() {
-                    name
-                } else {
-                    format!("{module}.{name}")
-                };
-                (other, (path, dims))
-            })
+            .map(|(part, dims)| (Field { part, ..field }, (path_of(part), dims)))
             .collect();
         if group.get(&field).is_none_or(|(_, expected)| expected != dims) {
             continue;
@@ -154,6 +146,15 @@ pub(crate) fn candidates(names: &NameMap, params: &Params, path: &str, dims: &[u
         all.push(compound(names, kind, &modules, &group)?);
     }
     Ok(all)
+}
+
+/// What a layer was declared to be, by the path of the module or with its number.
+fn declared(names: &NameMap, module: &str, number: usize, found: Layer) -> Layer {
+    let of_module = names.layer(module, found);
+    match number {
+        0 => of_module,
+        number => names.layer(&format!("{module}_{number}"), of_module),
+    }
 }
 
 const LSTM: Layer = Layer::Lstm { cell: LstmCell::Keras };

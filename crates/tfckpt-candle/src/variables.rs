@@ -6,12 +6,12 @@ use std::sync::{Arc, PoisonError};
 
 use candle_core::Var;
 use candle_nn::VarMap;
-use tfckpt::map::{Layer, LoadReport, NameMap};
+use tfckpt::map::{DenseOrder, Layer, LoadReport, NameMap};
 use tfckpt::{Checkpoint, GLOBAL_STEP, Variable};
 
 use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
-use crate::kinds::{Param, Params, split};
+use crate::kinds::{Known, Param, Params, kinds, split};
 use crate::layers::Layers;
 use crate::recurrent;
 use crate::ways::{Way, certain_ways};
@@ -118,8 +118,14 @@ impl Variables {
         vars.retain(|path, _| !self.names.skips(path));
         let params = self.params(&vars);
         let mut compounds = recurrent::compounds(&self.names, &params)?;
-        for (path, param) in params.iter().filter(|(path, _)| !recurrent::is_recurrent(path)) {
-            if let Some(compound) = self.names.compound(path, &param.dims) {
+        for (path, param) in &params {
+            let found = match kinds(&params, split(path).0, Known::All).as_slice() {
+                [kind] => *kind,
+                _ => Layer::Other,
+            };
+            if !compounds.contains_key(path)
+                && let Some(compound) = self.names.compound(path, &param.dims, found, DenseOrder::OutIn)
+            {
                 compounds.insert(path.clone(), Arc::new(compound));
             }
         }

@@ -10,6 +10,7 @@ mod graph;
 mod latest;
 mod ls;
 mod map;
+mod model;
 mod output;
 mod repair;
 mod retention;
@@ -40,6 +41,7 @@ use crate::failure::{Exit, Failure};
   tfckpt retention run --max-to-keep 3       what would be kept, and why
   tfckpt convert run model.safetensors       from TensorFlow, and back by swapping the two
   tfckpt map draft model.safetensors run     which variable each parameter may be
+  tfckpt convert run m.safetensors --map map.toml --model model.json
   tfckpt graph run/model.ckpt-100.meta       variables, signatures and operations of a graph
 
 A checkpoint is named by its prefix, the part that its files PREFIX.index and

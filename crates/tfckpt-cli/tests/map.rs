@@ -59,3 +59,36 @@ fn mistakes_are_told() {
         .exits(2)
         .says(&["names and shapes"]);
 }
+
+#[test]
+fn a_mapping_may_be_toml_and_have_recurrent_layers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, map) = (in_dir(&dir, "model.json"), in_dir(&dir, "map.toml"));
+    let shapes = r#"{ "gru.weight_ih_l0": [33, 7], "gru.weight_hh_l0": [33, 11], "gru.bias_ih_l0": [33], "gru.bias_hh_l0": [33],
+        "dense.weight": [5, 7], "dense.bias": [5] }"#;
+    fs::write(&model, shapes).unwrap();
+    let checkpoint = fixture("layers/model");
+    let draft = tfckpt(&["map", "draft", &model, &checkpoint, "--toml"]).exits(0);
+    assert!(
+        draft.stdout.contains("[[rules]]") && draft.stdout.contains("layer = \"gru\""),
+        "{draft:?}"
+    );
+    let draft = draft.says(&["`gru` as", "order of its gates"]);
+    fs::write(&map, &draft.stdout).unwrap();
+    let report = tfckpt(&["map", "check", &map, &checkpoint, &model]).exits(1);
+    assert!(
+        report
+            .stdout
+            .contains("`gru.weight_ih_l0` from `gru/gru_cell/kernel`, as the GRU of Keras with reset_after"),
+        "{}",
+        report.stdout
+    );
+    // Of another cell it is refused, and a mistake has its place.
+    let other = draft.stdout.replace("layer = \"gru\"", "layer = \"lstm\"");
+    fs::write(&map, other).unwrap();
+    tfckpt(&["map", "check", &map, &checkpoint, &model]).exits(2);
+    fs::write(&map, "names = \"keras\"\nrules = 3").unwrap();
+    tfckpt(&["map", "check", &map, &checkpoint, &model])
+        .exits(2)
+        .says(&["map.toml", "line 2 column 9"]);
+}

@@ -27,9 +27,10 @@ fn targets(names: &NameMap, parameters: &[(&str, &[usize])]) -> Vec<Target> {
         shape: dims.to_vec(),
         layout: names.layout(path, Layer::Other, DenseOrder::OutIn),
         recipes: names
-            .compound(path, dims)
+            .compound(path, dims, Layer::Other, DenseOrder::OutIn)
             .and_then(|compound| Some(compound.member(path)?.recipes.clone()))
             .unwrap_or_default(),
+        ..Target::default()
     };
     parameters.iter().map(target).collect()
 }
@@ -63,7 +64,9 @@ fn saved(
     };
     let mut variables: Vec<Variable<'_>> = Vec::new();
     for (path, dims) in parameters {
-        let compound = names.compound(path, dims).expect("every parameter is made");
+        let compound = names
+            .compound(path, dims, Layer::Other, DenseOrder::OutIn)
+            .expect("every parameter is made");
         for variable in compound.variables(&find)? {
             if variables.iter().all(|other| other.key() != variable.key()) {
                 variables.push(variable);
@@ -180,7 +183,7 @@ fn a_mapping_is_read_as_it_was_written() {
     assert_eq!(Mapping::from_json(&text).unwrap(), mapping);
     assert_eq!(NameMap::from(&mapping), NameMap::from(mapping));
     let all = r#"{ "names": "slim", "model_scope": "m", "within": "w", "indices": "suffixes", "averages": "where_there",
-        "cast": "lossy", "rules": [{ "path": "a", "variable": "b", "dtype": "int8", "note": "n" }], "ignore": ["{x:**}/Adam"] }"#;
+        "cast": "lossy", "rules": [{ "path": "w.a", "variable": "b", "dtype": "int8", "note": "n" }], "ignore": ["{x:**}/Adam"] }"#;
     let mapping = Mapping::from_json(all).unwrap();
     assert_eq!(Mapping::from_json(&mapping.to_json()).unwrap(), mapping);
     let names = NameMap::from(mapping);
@@ -318,7 +321,7 @@ fn a_draft_finds_what_is_alike_and_says_what_it_does_not_know() {
     let draft = Mapping::draft(&owned(&parameters), &owned(&variables));
     let names = NameMap::from(&draft.mapping);
     let recipe = |path: &str, dims: &[usize]| {
-        let compound = names.compound(path, dims).expect(path);
+        let compound = names.compound(path, dims, Layer::Other, DenseOrder::OutIn).expect(path);
         compound.made[0].name.clone()
     };
     for ((path, dims), expected) in parameters.iter().zip([

@@ -2,6 +2,11 @@
 //!
 //! `docs/mapping.md` lists those that cannot be seen.
 
+#[path = "mistakes/optimizers.rs"]
+mod optimizers;
+#[path = "mistakes/recurrent.rs"]
+mod recurrent;
+
 use std::fs;
 use std::path::Path;
 
@@ -85,13 +90,17 @@ impl Case {
             dtypes: self.names.accepts(self.dtype, &[]),
             shape: dims.clone(),
             layout: self.names.layout(path, *layer, DenseOrder::OutIn),
-            recipes: self
-                .names
-                .compound(path, dims)
-                .and_then(|compound| Some(compound.member(path)?.recipes.clone()))
-                .unwrap_or_default(),
+            recipes: self.recipes(path, *layer, dims),
+            ..Target::default()
         };
         self.model.iter().map(target).collect()
+    }
+
+    fn recipes(&self, path: &str, layer: Layer, dims: &[usize]) -> Vec<tfckpt::map::Recipe> {
+        let compound = self.names.compound(path, dims, layer, DenseOrder::OutIn);
+        compound
+            .and_then(|compound| Some(compound.member(path)?.recipes.clone()))
+            .unwrap_or_default()
     }
 
     /// What is said; the report, if all is well.
@@ -108,7 +117,7 @@ impl Case {
     }
 }
 
-fn refused(told: &str, words: &[&str]) {
+pub(crate) fn refused(told: &str, words: &[&str]) {
     assert!(told.starts_with("refused: "), "not refused: {told}");
     for word in words {
         assert!(told.contains(word), "`{word}` is not in: {told}");
@@ -237,6 +246,45 @@ fn a_mapping_that_is_none_for_the_model_is_refused() {
         &told(r#"{ "path": "fc.weight", "variable": "fc/{i}" }"#),
         &["`{i}` is not in"],
     );
+}
+
+#[test]
+fn parts_that_are_not_those_of_the_variable_are_refused() {
+    // 40 to 45.
+    let told = |rules: &str| match Case::new().mapping(rules) {
+        Ok(case) => case.told(),
+        Err(error) => format!("refused: {error}"),
+    };
+    let part = |path: &str, part: usize, of: usize| {
+        format!(r#"{{ "path": "{path}.weight", "variable": "qk/kernel", "axis": 1, "part": {part}, "of": {of} }}"#)
+    };
+    // `q/kernel` is [8, 8], and taken for two of [8, 8] side by side.
+    let twice = |second: usize| {
+        let [q, k] = [part("q", 0, 2), part("k", second, 2)];
+        told(&format!("{q}, {k}").replace("qk/kernel", "q/kernel"))
+    };
+    refused(
+        &twice(1),
+        &["`q.weight` needs", "float32 [8, 16]", "`q/kernel` is float32 [8, 8]"],
+    );
+    // One part for two parameters, and a whole that others have parts of.
+    refused(&twice(0), &["`q.weight` and `k.weight`", "`q/kernel`"]);
+    let whole = r#"{ "path": "k.weight", "variable": "q/kernel", "transpose": [1, 0] }"#;
+    refused(
+        &told(&format!(
+            "{}, {whole}",
+            part("q", 0, 2).replace("qk/kernel", "q/kernel")
+        )),
+        &["`q.weight` and `k.weight`"],
+    );
+    let both = format!("{}, {whole}", whole.replace("k.weight", "q.weight"));
+    refused(&told(&both), &["`q.weight` and `k.weight`", "\"shared\": true"]);
+    // A part that a layer lays out, of too many.
+    let laid_out = part("q", 0, 3)
+        .replace(" }", r#", "layer": "dense" }"#)
+        .replace("qk/kernel", "q/kernel");
+    refused(&told(&laid_out), &["`q.weight` needs", "float32 [8, 24]"]);
+    refused(&told(&part("q", 2, 2)), &["below `of`"]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `tfckpt convert`: between safetensors and TensorFlow, and from any TensorFlow format to that of today; names and
-//! bytes unchanged.
+//! bytes unchanged, or by a mapping.
 
 mod dtypes;
+mod mapped;
 mod rewrite;
 mod source;
 mod target;
@@ -23,6 +24,10 @@ use crate::text::count;
 /// What ends in `.safetensors` is one, anything else is the prefix of a TensorFlow checkpoint. Names and bytes stay as
 /// they are; what TensorFlow before 0.12 wrote, and variables in slices, become whole variables of the format of today.
 /// One variable at a time is in memory. The destination appears whole, or not at all.
+///
+/// With `--map` the tensors of SRC are parameters, which become the variables that the mapping makes of them; dense weights
+/// are [out, in], as PyTorch and Candle have them. Of a checkpoint, what no rule is for keeps its name. With `--model` as well it
+/// goes the other way: the parameters of MODEL are made of the variables of SRC.
 #[derive(Debug, clap::Args)]
 #[command(
     help_template = crate::HELP,
@@ -30,7 +35,9 @@ use crate::text::count;
   tfckpt convert run/model.ckpt-100 model.safetensors
   tfckpt convert run model.safetensors               the latest checkpoint in run
   tfckpt convert model.safetensors out/model.ckpt    writes out/model.ckpt.index and its data file
-  tfckpt convert old/model.ckpt-7 out/model.ckpt     one whole checkpoint out of slices or old files",
+  tfckpt convert old/model.ckpt-7 out/model.ckpt     one whole checkpoint out of slices or old files
+  tfckpt convert model.safetensors out/model.ckpt --map map.toml
+  tfckpt convert run old.safetensors --map map.toml --model model.safetensors",
     after_help = crate::EXIT_CODES
 )]
 pub(crate) struct Args {
@@ -49,9 +56,18 @@ pub(crate) struct Args {
     /// The most bytes of one data file of a checkpoint; a variable is never divided
     #[arg(long, value_name = "N")]
     max_shard_bytes: Option<u64>,
+    /// Names and layouts by this mapping, JSON or TOML
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Parameters of the model that is to be made of a checkpoint: .safetensors, or JSON of names and shapes
+    #[arg(long, value_name = "MODEL", requires = "map")]
+    model: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(map) = &args.map {
+        return mapped::run(args, map);
+    }
     match (is_safetensors(&args.source), is_safetensors(&args.destination)) {
         (false, true) => to_safetensors::run(args),
         (true, false) => to_tensorflow::run(args),

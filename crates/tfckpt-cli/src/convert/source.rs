@@ -80,6 +80,11 @@ impl Source {
         tensors
     }
 
+    /// The tensor of this name.
+    pub(super) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.metadata.info(name)
+    }
+
     /// The keys of `__metadata__`, sorted.
     pub(super) fn metadata_keys(&self) -> Vec<&str> {
         let keys = self.metadata.metadata().iter().flat_map(|map| map.keys());

@@ -25,12 +25,46 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     args.settle("safetensors", &unsupported)?;
-    let target = Target::file(&args.destination, args.force)?;
     // The order of the safetensors crate itself: the widest elements first, so that all are aligned.
     tensors.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let header = header(&tensors)?;
+    let infos: Vec<&VariableInfo> = tensors.iter().map(|(.., info)| *info).collect();
+    let tensor = |(name, dtype, info): &(&str, Dtype, &VariableInfo)| Tensor {
+        name: (*name).to_owned(),
+        dtype: *dtype,
+        dims: info.shape().dims().to_vec(),
+        size: info.size(),
+    };
+    let tensors: Vec<Tensor> = tensors.iter().map(tensor).collect();
+    write(args, &tensors, |put| {
+        checkpoint.read_each(&infos, |number, reading| {
+            let values: Vec<u8> = reading.read()?;
+            put(number, &values)
+        })?;
+        Ok(())
+    })
+}
 
-    let bytes = tensors.iter().map(|(.., info)| info.size()).sum();
+/// A tensor to be written.
+pub(super) struct Tensor {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) dims: Vec<usize>,
+    /// Bytes.
+    pub(super) size: u64,
+}
+
+/// Takes the bytes of a tensor, by its number.
+type Put<'p> = dyn Fn(usize, &[u8]) -> Result<(), Failure> + Sync + 'p;
+
+/// Writes the file, whose tensors lie in this order; `fill` gives the bytes of each.
+pub(super) fn write(
+    args: &Args,
+    tensors: &[Tensor],
+    fill: impl FnOnce(&Put<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let target = Target::file(&args.destination, args.force)?;
+    let header = header(tensors)?;
+    let bytes = tensors.iter().map(|tensor| tensor.size).sum();
     let bar = output::progress(bytes);
     let io = |action| move |error| Failure::io(action, &args.destination, error);
     // Dropped on any error, the unpublished file vanishes.
@@ -38,18 +72,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let len = header.len() as u64;
     file.allocate(len + bytes).map_err(io("make room for"))?;
     file.write_all_at(&header, 0).map_err(io("write"))?;
-    let infos: Vec<&VariableInfo> = tensors.iter().map(|(.., info)| *info).collect();
-    let starts = infos.iter().scan(len, |next, info| {
-        *next += info.size();
-        Some(*next - info.size())
+    let starts = tensors.iter().scan(len, |next, tensor| {
+        *next += tensor.size;
+        Some(*next - tensor.size)
     });
     let starts: Vec<u64> = starts.collect();
-    checkpoint.read_each(&infos, |number, reading| {
-        let values: Vec<u8> = reading.read()?;
+    fill(&|number, values| {
         let start = starts.get(number).copied().unwrap_or(0);
-        file.write_all_at(&values, start).map_err(io("write"))?;
+        file.write_all_at(values, start).map_err(io("write"))?;
         bar.inc(values.len() as u64);
-        Ok::<_, Failure>(())
+        Ok(())
     })?;
     file.publish(Durability::Synced)
         .and_then(|()| target.storage.sync())
@@ -86,22 +118,22 @@ fn counterpart(info: &VariableInfo) -> Result<(&str, Dtype), String> {
 
 /// Everything before the first tensor: a length, and JSON padded to a multiple of 8 bytes. The safetensors crate
 /// writes the same, but cannot stop when a variable turns out to be corrupt: its `View::data` cannot fail.
-fn header(tensors: &[(&str, Dtype, &VariableInfo)]) -> Result<Vec<u8>, Failure> {
+fn header(tensors: &[Tensor]) -> Result<Vec<u8>, Failure> {
     let too_large = || {
         let text = "the header would have more than 100 MB, which readers of safetensors refuse";
         Failure::new(Exit::Unsupported, text)
     };
     let mut start = 0usize;
     let mut infos = Vec::with_capacity(tensors.len());
-    for (name, dtype, info) in tensors {
-        let size = usize::try_from(info.size()).map_err(|_| too_large())?;
+    for tensor in tensors {
+        let size = usize::try_from(tensor.size).map_err(|_| too_large())?;
         let end = start.checked_add(size).ok_or_else(too_large)?;
         let info = TensorInfo {
-            dtype: *dtype,
-            shape: info.shape().dims().to_vec(),
+            dtype: tensor.dtype,
+            shape: tensor.dims.clone(),
             data_offsets: (start, end),
         };
-        infos.push(((*name).to_owned(), info));
+        infos.push((tensor.name.clone(), info));
         start = end;
     }
     let refused = |error: anyhow::Error| Failure::caused(Exit::Unsupported, "no safetensors header can be made", error);

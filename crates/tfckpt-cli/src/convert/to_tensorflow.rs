@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// The dtype in TensorFlow, or why there is none.
-fn counterpart(name: &str, info: &TensorInfo) -> Result<DType, String> {
+pub(super) fn counterpart(name: &str, info: &TensorInfo) -> Result<DType, String> {
     if name.is_empty() {
         return Err("it has no name".to_owned());
     }

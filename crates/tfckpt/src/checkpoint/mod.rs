@@ -12,6 +12,7 @@ mod listing;
 mod logged;
 mod look;
 mod manager;
+mod mapping;
 mod merge;
 mod open;
 mod policy;

@@ -38,6 +38,28 @@ pub enum MappingFault {
         /// The other one.
         second: String,
     },
+
+    /// A layer has a variable that a rule for it does not name.
+    #[error("the rule {rule} has no name for `{variable}` of `{layer}`: add it to its `variables`")]
+    Unnamed {
+        /// The variable as it is called in the layer, `bias`, or the parameter that it is.
+        variable: String,
+        /// The layer.
+        layer: String,
+        /// The rule.
+        rule: String,
+    },
+
+    /// A layer has no such variable as a rule for it names.
+    #[error("the rule {rule} names `{variable}`, which `{layer}` does not have: remove it from its `variables`")]
+    Superfluous {
+        /// The variable as it is called in the layer.
+        variable: String,
+        /// The layer.
+        layer: String,
+        /// The rule.
+        rule: String,
+    },
 }
 
 /// The faults, a line each.

@@ -31,6 +31,16 @@ impl Transform {
         Transform { dims, permutation }
     }
 
+    /// The shape of the source as it is seen.
+    pub(super) fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// Axis `i` of the destination is this axis of the source; empty if nothing moves.
+    pub(super) fn permutation(&self) -> &[usize] {
+        &self.permutation
+    }
+
     /// Whether the bytes stay as they are.
     pub fn is_identity(&self) -> bool {
         self.permutation.is_empty()

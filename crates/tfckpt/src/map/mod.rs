@@ -40,4 +40,6 @@ pub use plan::{Filling, Plan, Step, Target};
 pub use report::{LoadReport, Loaded, Mismatched, Missing, ModuleReport};
 
 pub use crate::layout::{Layout, Recipe, RecipeFault, Source, Transform};
-pub use recipe::{Compound, Gate, Ingredient, Made, Member, RecurrentParameter, RecurrentPart, Refusal, Tied};
+pub use recipe::{
+    Compound, Gate, Ingredient, Made, Member, RecurrentLayer, RecurrentParameter, RecurrentPart, Refusal, Tied,
+};

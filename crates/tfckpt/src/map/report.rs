@@ -40,6 +40,9 @@ pub struct Loaded {
     /// The name that was looked for first, and is not there: of an average whose parameter was taken instead, or as another
     /// version of a library calls it.
     pub instead_of: Option<String>,
+    /// How it is made, of one that is no variable by itself: the part of the variable; the cell of a recurrent layer, with the
+    /// order of its gates and the forget bias. The checkpoint does not say these, so that a wrong one shows nowhere else.
+    pub how: Option<String>,
 }
 
 /// A parameter without a variable.
@@ -134,6 +137,7 @@ impl LoadReport {
                 "variables": item.variables,
                 "cast": cast,
                 "instead_of": item.instead_of,
+                "how": item.how,
             })
         };
         let missing = |item: &Missing| json!({ "path": item.path, "names": item.names, "candidates": item.candidates });
@@ -239,7 +243,13 @@ impl fmt::Display for ModuleReport<'_> {
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` from `{}`", self.path, self.name)?;
+        match self.name.as_str() {
+            "" => write!(f, "`{}` from no variable", self.path)?,
+            name => write!(f, "`{}` from `{name}`", self.path)?,
+        }
+        if let Some(how) = &self.how {
+            write!(f, ", {how}")?;
+        }
         if self.transposed {
             f.write_str(", transposed")?;
         }

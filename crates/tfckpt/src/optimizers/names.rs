@@ -301,8 +301,32 @@ impl OptimizerNames {
             let object = list.map(singular);
             !known.contains(word) && !object.is_some_and(|object| known.contains(object.as_str()))
         });
-        let names = rows.flat_map(|(word, list)| self.keras_slot(variable, word, list));
-        names.into_iter().find(|name| is_there(name))
+        let mut names = rows.flat_map(|(word, list)| self.keras_slot(variable, word, list));
+        names
+            .find(|name| is_there(name))
+            .or_else(|| self.of_another_object(&is_there))
+    }
+
+    /// What the Python object of another optimizer has beside slots of the same names: the product of Nadam's momentums, and
+    /// in Keras 3 the list in which Lion keeps what gradient descent calls the same.
+    fn of_another_object(&self, is_there: &impl Fn(&str) -> bool) -> Option<String> {
+        const NADAM: &str = "optimizer/_u_product";
+        const OLD_NADAM: &str = "optimizer/momentum_cache";
+        // The first of these is found as the second, too, but not the other way round.
+        const LION: &str = "optimizer/_momentums/0";
+        const SGD: &str = "optimizer/momentums/0";
+        let is_object = ["optimizer/_iterations", "optimizer/iter"].into_iter().any(is_there);
+        let is_keras3 = self.convention == Convention::Keras3;
+        let found = match self.kind {
+            _ if !is_object => None,
+            OptimizerKind::Nadam => None,
+            _ if is_there(NADAM) => Some(NADAM),
+            _ if is_there(OLD_NADAM) => Some(OLD_NADAM),
+            OptimizerKind::Sgd if is_keras3 && is_there(LION) => Some(LION),
+            OptimizerKind::Lion if is_keras3 && is_there(SGD) && !is_there(LION) => Some(SGD),
+            _ => None,
+        };
+        found.map(str::to_owned)
     }
 }
 

@@ -7,6 +7,7 @@
 mod check;
 mod evaluate;
 mod fault;
+mod laid_out;
 mod numbers;
 
 pub(crate) use check::{Given, Ready};

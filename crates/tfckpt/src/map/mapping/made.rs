@@ -1,13 +1,14 @@
 //! What a mapping makes parameters of, and variables of parameters.
 
 use super::Mapping;
-use super::entry::{From, Kind, MadeRule};
+use super::kind::{From, Kind, MadeRule};
 use crate::dtype::DType;
 use crate::layout::Recipe;
-use crate::map::names::{Match, Pattern};
+use crate::map::names::{EqualPart, Match, NameMap, Pattern, Template};
 use crate::map::recipe::{Compound, Made, Member};
 
-/// A mapping, and those of its rules that a name alone does not carry out.
+/// A mapping, and those of its rules that a name alone does not carry out. Patterns are matched against paths as rules of
+/// a [`NameMap`] see them, without the scope of the model.
 #[derive(Debug, Clone)]
 pub(in crate::map) struct Making {
     pub(in crate::map) mapping: Mapping,
@@ -53,149 +54,165 @@ impl Making {
         }
     }
 
-    pub(in crate::map) fn skips(&self, path: &str) -> bool {
-        self.skipped.iter().any(|pattern| pattern.matches(path).is_some())
+    pub(in crate::map) fn skips(&self, inner: &str) -> bool {
+        self.skipped.iter().any(|pattern| pattern.matches(inner).is_some())
+    }
+
+    /// Whether a rule says what the parameter is made of.
+    pub(in crate::map) fn makes(&self, inner: &str) -> bool {
+        self.made.iter().any(|rule| rule.pattern.matches(inner).is_some())
     }
 
     pub(in crate::map) fn ignores(&self, name: &str) -> bool {
         self.ignored.iter().any(|pattern| pattern.matches(name).is_some())
     }
 
-    pub(in crate::map) fn stored_dtype(&self, path: &str) -> Option<DType> {
-        let found = self.stored.iter().find(|(pattern, _)| pattern.matches(path).is_some());
+    /// What the parameter is saved in, by a rule for itself, or for the layer that it is in.
+    pub(in crate::map) fn stored_dtype(&self, inner: &str) -> Option<DType> {
+        let is_for = |pattern: &Pattern| pattern.matches_start(inner).is_some();
+        let found = self.stored.iter().find(|(pattern, _)| is_for(pattern));
         found.map(|(_, dtype)| *dtype)
     }
 
-    /// What the parameter at `path` is made of; `None` if it is a variable as its layer says. `scope` goes before names.
-    pub(in crate::map) fn compound(&self, path: &str, dims: &[usize], scope: &str) -> Option<Compound> {
+    /// What the parameter at `path` is made of; `None` if it is a variable as its layer says.
+    pub(in crate::map) fn compound(&self, names: &NameMap, path: &str, dims: &[usize]) -> Option<Compound> {
+        let inner = names.inner(path);
         let (rule, found) = self
             .made
             .iter()
-            .find_map(|rule| Some((rule, rule.pattern.matches(path)?)))?;
-        let made = self.made_by(rule, &found, path, dims, scope);
-        Some(made.unwrap_or_else(|| impossible(path, dims)))
+            .find_map(|rule| Some((rule, rule.pattern.matches(&inner)?)))?;
+        let parameter = Parameter {
+            making: self,
+            names,
+            rule,
+            found: &found,
+            path,
+            dims,
+        };
+        Some(parameter.made().unwrap_or_else(|| Compound::impossible(path, dims)))
     }
+}
 
+/// A parameter, and the rule for it.
+struct Parameter<'p> {
+    making: &'p Making,
+    names: &'p NameMap,
+    rule: &'p MadeRule,
+    found: &'p Match<'p>,
+    path: &'p str,
+    dims: &'p [usize],
+}
+
+impl Parameter<'_> {
     /// `None` if the rule does not fit the shape.
-    fn made_by(&self, rule: &MadeRule, found: &Match<'_>, path: &str, dims: &[usize], scope: &str) -> Option<Compound> {
-        let name = |template: &crate::map::names::Template| Some(format!("{scope}{}", template.fill(found)?));
-        let before = rule.before(dims)?;
-        let whole = |recipe: Recipe, of_slots: Recipe| member(path.to_owned(), recipe, of_slots);
-        let (members, made, fixed) = match &rule.from {
-            From::Whole(template, shape) => {
-                let (name, shape) = (name(template)?, shape.as_ref().unwrap_or(&before));
-                let permuted = rule.permuted(shape)?;
-                let recipe = rule.to_parameter(Recipe::source(&*name).of_shape(shape.as_slice()));
-                let recipe = if permuted == dims { recipe } else { recipe.reshape(dims) };
-                let parameter = Recipe::source(path).of_shape(dims);
-                let parameter = if permuted == dims {
-                    parameter
-                } else {
-                    parameter.reshape(permuted)
-                };
-                let made = vec![variable(name, rule.to_variable(parameter))];
-                (vec![whole(recipe.clone(), recipe)], made, Vec::new())
-            }
-            From::Part {
-                variable: template,
-                axis,
-                part: own,
-                of,
-            } => {
-                let (name, len) = (name(template)?, *before.get(*axis)?);
-                let part = |path: String, number: usize| {
-                    let slice = Recipe::source(&*name).slice(*axis, number * len..(number + 1) * len);
-                    let recipe = rule.to_parameter(slice);
-                    member(path, recipe.clone(), recipe)
-                };
-                let siblings: Vec<Option<String>> = (0..*of)
-                    .map(|number| match number == *own {
-                        true => Some(path.to_owned()),
-                        false => self.sibling(rule, found, number, &name, scope),
-                    })
-                    .collect();
-                let members = siblings.iter().enumerate();
-                let members = members.filter_map(|(number, path)| Some(part(path.clone()?, number)));
-                let parts = siblings.iter().enumerate().map(|(number, path)| {
-                    // Shows in the error of a save that cannot be.
-                    let none = || format!("part {number} of {of}, for which there is no rule");
-                    rule.to_variable(Recipe::source(path.clone().unwrap_or_else(none)))
-                });
-                let made = vec![variable(name.clone(), Recipe::concat(*axis, parts))];
-                (members.collect(), made, Vec::new())
-            }
-            From::Several { variables, axis, stack } => {
-                let names: Vec<String> = variables.iter().map(name).collect::<Option<_>>()?;
-                let all = *before.get(*axis)?;
-                let len = all.checked_div(names.len()).filter(|len| len * names.len() == all)?;
-                if *stack && len != 1 {
-                    return None;
-                }
-                let mut one = before.clone();
-                *one.get_mut(*axis)? = len;
-                let mut inner = before.clone();
-                inner.remove(*axis);
-                let parts = names.iter().map(|name| match stack {
-                    true => Recipe::source(&**name)
-                        .of_shape(inner.as_slice())
-                        .reshape(one.as_slice()),
-                    false => Recipe::source(&**name),
-                });
-                let recipe = rule.to_parameter(Recipe::concat(*axis, parts));
-                let made = names.iter().enumerate().map(|(number, name)| {
-                    let slice = rule.to_variable(Recipe::source(path).of_shape(dims));
-                    let slice = slice.slice(*axis, number * len..(number + 1) * len);
-                    variable(
-                        name.clone(),
-                        if *stack { slice.reshape(inner.as_slice()) } else { slice },
-                    )
-                });
-                let made = made.collect();
-                (vec![whole(recipe.clone(), recipe)], made, Vec::new())
-            }
+    fn made(&self) -> Option<Compound> {
+        match &self.rule.from {
+            From::Whole(template, shape) => self.whole(template, shape.as_deref()),
+            From::Part(template, part) => self.part(template, *part),
+            From::Several { variables, axis, stack } => self.several(variables, *axis, *stack),
             From::Constant(value) => {
-                let recipe = Recipe::constant(dims, *value);
-                let member = whole(recipe, Recipe::constant(dims, 0.0));
-                (vec![member], Vec::new(), vec![(path.to_owned(), *value)])
+                let recipe = Recipe::constant(self.dims, *value);
+                let member = Member::made(self.path.to_owned(), recipe, Recipe::constant(self.dims, 0.0));
+                let member = member.told(format!("{value} everywhere"));
+                let fixed = vec![(self.path.to_owned(), *value)];
+                let compound = Compound::made(self.path, vec![member], Vec::new());
+                Some(Compound { fixed, ..compound })
             }
-        };
-        let module = path.rsplit_once('.').map_or("", |(module, _)| module).to_owned();
-        Some(Compound {
-            module,
-            members,
-            made,
-            fixed,
-            refused: Vec::new(),
-        })
+        }
     }
 
-    /// The parameter that is another part of the same variable.
-    fn sibling(
-        &self,
-        rule: &MadeRule,
-        found: &Match<'_>,
-        number: usize,
-        variable: &str,
-        scope: &str,
-    ) -> Option<String> {
-        let From::Part {
-            axis: own_axis,
-            of: own_of,
-            ..
-        } = &rule.from
-        else {
-            return None;
+    fn whole(&self, template: &Template, shape: Option<&[usize]>) -> Option<Compound> {
+        let before = self.rule.before(self.dims)?;
+        let (name, shape) = (self.name(template)?, shape.unwrap_or(&before));
+        let permuted = self.rule.permuted(shape)?;
+        let recipe = self.rule.to_parameter(self.read(&name).of_shape(shape));
+        let parameter = Recipe::source(self.path).of_shape(self.dims);
+        let (recipe, parameter) = match permuted == self.dims {
+            true => (recipe, parameter),
+            false => (recipe.reshape(self.dims), parameter.reshape(permuted)),
         };
-        self.made.iter().find_map(|other| match &other.from {
-            From::Part {
-                variable: template,
-                axis,
-                part,
-                of,
-            } if *part == number && axis == own_axis && of == own_of => {
-                let path = other.pattern.fill(found)?;
-                let name = template.fill(&other.pattern.matches(&path)?)?;
-                (format!("{scope}{name}") == variable).then_some(path)
+        Some(self.alone(recipe, vec![self.written(name, self.rule.to_variable(parameter))]))
+    }
+
+    fn part(&self, template: &Template, EqualPart { axis, part: own, of }: EqualPart) -> Option<Compound> {
+        let mut whole = self.rule.before(self.dims)?;
+        let (name, len) = (self.name(template)?, *whole.get(axis)?);
+        *whole.get_mut(axis)? = len.checked_mul(of)?;
+        let variable = self.read(&name).of_shape(whole);
+        let part = |path: String, number: usize| {
+            let slice = variable.clone().slice(axis, number * len..(number + 1) * len);
+            let recipe = self.rule.to_parameter(slice);
+            Member::made(path, recipe.clone(), recipe).told(EqualPart { axis, part: number, of }.to_string())
+        };
+        let all: Vec<Option<String>> = (0..of)
+            .map(|number| match number == own {
+                true => Some(self.path.to_owned()),
+                false => self.other_part(EqualPart { axis, part: number, of }, &name),
+            })
+            .collect();
+        let members = all.iter().enumerate();
+        let members = members.filter_map(|(number, path)| Some(part(path.clone()?, number)));
+        let members = members.collect();
+        let parts = all.into_iter().enumerate().map(|(number, path)| {
+            let source = path.unwrap_or_else(|| Compound::no_part(number, of));
+            self.rule.to_variable(Recipe::source(source).of_shape(self.dims))
+        });
+        let made = self.written(name, Recipe::concat(axis, parts));
+        Some(Compound::made(self.path, members, vec![made]))
+    }
+
+    fn several(&self, variables: &[Template], axis: usize, stack: bool) -> Option<Compound> {
+        let before = self.rule.before(self.dims)?;
+        let names: Vec<String> = variables.iter().map(|name| self.name(name)).collect::<Option<_>>()?;
+        let all = *before.get(axis)?;
+        let len = all.checked_div(names.len()).filter(|len| len * names.len() == all)?;
+        if stack && len != 1 {
+            return None;
+        }
+        let mut one = before.clone();
+        *one.get_mut(axis)? = len;
+        let mut inner = before.clone();
+        inner.remove(axis);
+        let parts = names.iter().map(|name| match stack {
+            true => self.read(name).of_shape(inner.as_slice()).reshape(one.as_slice()),
+            false => self.read(name).of_shape(one.as_slice()),
+        });
+        let recipe = self.rule.to_parameter(Recipe::concat(axis, parts));
+        let made = names.iter().enumerate().map(|(number, name)| {
+            let slice = self.rule.to_variable(Recipe::source(self.path).of_shape(self.dims));
+            let slice = slice.slice(axis, number * len..(number + 1) * len);
+            let recipe = if stack { slice.reshape(inner.as_slice()) } else { slice };
+            self.written(name.clone(), recipe)
+        });
+        Some(self.alone(recipe, made.collect()))
+    }
+
+    fn alone(&self, recipe: Recipe, made: Vec<Made>) -> Compound {
+        let member = Member::made(self.path.to_owned(), recipe.clone(), recipe);
+        Compound::made(self.path, vec![member], made)
+    }
+
+    fn name(&self, template: &Template) -> Option<String> {
+        Some(self.names.scoped(&template.fill(self.found)?))
+    }
+
+    /// The variable of this name, or its average.
+    fn read(&self, name: &str) -> Recipe {
+        Recipe::any_of(self.names.averaged(self.path, vec![name.to_owned()]))
+    }
+
+    fn written(&self, name: String, recipe: Recipe) -> Made {
+        let mut names = self.names.averaged(self.path, vec![name.clone()]).into_iter();
+        Made::of(names.next().unwrap_or(name), recipe)
+    }
+
+    /// The parameter that is this other part of the same variable.
+    fn other_part(&self, part: EqualPart, variable: &str) -> Option<String> {
+        self.making.made.iter().find_map(|other| match &other.from {
+            From::Part(template, own) if *own == part => {
+                let inner = other.pattern.fill(self.found)?;
+                let name = self.names.scoped(&template.fill(&other.pattern.matches(&inner)?)?);
+                (name == variable).then(|| self.names.outer(&inner, self.path))?
             }
             _ => None,
         })
@@ -243,37 +260,5 @@ impl MadeRule {
                 recipe.permute((0..axes.len()).map(place).collect::<Vec<_>>())
             }
         }
-    }
-}
-
-/// What a rule makes of a parameter that it does not fit: neither loaded nor saved, and told in the error.
-fn impossible(path: &str, dims: &[usize]) -> Compound {
-    let nothing = Recipe::source(format!("what the rule says, which does not fit the shape {dims:?}"));
-    let member = member(path.to_owned(), nothing.clone(), nothing.clone());
-    Compound {
-        module: path.to_owned(),
-        members: vec![member],
-        made: vec![variable(path.to_owned(), nothing)],
-        fixed: Vec::new(),
-        refused: Vec::new(),
-    }
-}
-
-fn member(path: String, recipe: Recipe, of_slots: Recipe) -> Member {
-    Member {
-        path,
-        names: recipe.sources().flat_map(|source| source.names.clone()).collect(),
-        recipes: vec![recipe],
-        of_slots: vec![of_slots],
-    }
-}
-
-fn variable(name: String, recipe: Recipe) -> Made {
-    Made {
-        name,
-        of_slots: recipe.clone(),
-        recipe,
-        unless_zero: None,
-        slots_unless_zero: None,
     }
 }

@@ -3,20 +3,23 @@
 mod check;
 mod draft;
 mod entry;
+mod kind;
+mod layer;
 mod made;
+mod text;
+mod whose;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{Averages, Casts, Indices, NameMap, Rule};
+use super::names::NameMap;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
 pub use draft::{Draft, Uncertain};
 use entry::Entry;
 pub(in crate::map) use made::Making;
 
-/// How the parameters of a model follow from the variables of a checkpoint, as a JSON file.
+/// How the parameters of a model follow from the variables of a checkpoint, as a JSON or TOML file: [`open`](Self::open).
 ///
 /// ```
 /// use tfckpt::map::{Layer, Mapping, NameMap};
@@ -28,7 +31,8 @@ pub(in crate::map) use made::Making;
 ///         { "path": "encoder.layer.{i}", "scope": "encoder/layer_{i}" },
 ///         { "path": "attention.{p:q|k}.weight", "variable": "attention/{p}/w", "transpose": [1, 0] },
 ///         { "path": "head.weight", "variable": "output_weights", "layer": "output_weights" },
-///         { "path": "norm.weight", "constant": 1 }
+///         { "path": "norm.weight", "constant": 1 },
+///         { "path": "decoder", "layer": "lstm", "cell": "basic_lstm_cell", "variables": { "kernel": "dec/W", "bias": "dec/b" } }
 ///     ],
 ///     "ignore": ["global_step"]
 /// }"#)?;
@@ -50,7 +54,7 @@ pub(in crate::map) use made::Making;
 /// | `rules` | what follows | none |
 /// | `ignore` | patterns of variables that nobody misses, which the report does not list | none |
 ///
-/// A rule begins with `path`, a pattern as those of [`Rule`], or `regex`, an expression for whole paths, and then says one
+/// A rule begins with `path`, a pattern as those of [`Rule`](super::Rule), or `regex`, an expression for whole paths, and then says one
 /// of these:
 ///
 /// | key | what the path is of, and what it says |
@@ -61,12 +65,35 @@ pub(in crate::map) use made::Making;
 /// | `variables`, `axis` | a parameter, which is these variables side by side along an axis; with `"stack": true`, along a new one |
 /// | `constant` | a parameter, which is this number everywhere and no variable |
 /// | `skip` | a parameter, which is neither loaded nor saved |
-/// | `layer` | with one of the first two, or alone: the kind of the layer, `dense`, `conv2d`, `depthwise_conv2d` with `multiplier`, … |
+/// | `layer` | with one of the first three, or alone: the kind of the layer, `dense`, `conv2d`, `lstm`, … |
+/// | `layer`, `variables` | a module, which is a layer of this kind, with an object of what its variables are called |
 /// | `transpose` | with a variable: axis `i` of the parameter is axis `transpose[i]` of the variable, whatever the layer |
 /// | `shape` | with a variable: the shape that it has, where the parameter has another one |
-/// | `dtype` | with a variable: what it is saved in |
+/// | `dtype` | with a variable or those of a layer: what it is saved in |
 /// | `shared` | with a variable: several parameters are this variable, and are equal |
 /// | `note` | anything |
+///
+/// # Layers
+///
+/// `layer` is one of `dense`, `output_weights`, `pointwise_conv1d`, `pointwise_conv2d`, `conv1d`, `conv2d`, `conv3d`,
+/// `depthwise_conv1d`, `depthwise_conv2d`, `separable_conv1d` and `separable_conv2d` with a `multiplier`, `conv1d_transpose`,
+/// `conv2d_transpose`, `conv3d_transpose`, `batch_norm`, `layer_norm`, `group_norm`, `instance_norm`, `rms_norm`, `embedding`,
+/// `prelu`, `multi_head_attention` with `heads`, `other`, and of these, whose parameters are no variables one by one:
+///
+/// | `layer` | `cell` | variables |
+/// |---|---|---|
+/// | `lstm` | `keras` (default) | `kernel`, `recurrent_kernel`, `bias` |
+/// | | `basic_lstm_cell`, `lstm_cell`, `block_lstm`, with `forget_bias` (default 1) | `kernel`, `bias` |
+/// | `gru` | `keras` (default), with `reset_after` (default true) | `kernel`, `recurrent_kernel`, `bias` |
+/// | | `gru_cell` | `gates/kernel`, `gates/bias`, `candidate/kernel`, `candidate/bias` |
+/// | `simple_rnn` | `keras` (default) | `kernel`, `recurrent_kernel`, `bias` |
+/// | | `basic_rnn_cell` | `kernel`, `bias` |
+///
+/// The variables of a layer with two directions are named after `forward/` and `backward/`. [`Rule::variables`](super::Rule::variables) has the
+/// others. All that the layer has need a name; without `variables` they are called as the cell has them, in the scope of the
+/// layer. What no file says is in the report of a load: the order of the gates, and the forget bias.
+///
+/// # What counts
 ///
 /// Of two rules for one parameter that without captures counts; two of a kind are ambiguous. [`check`](Self::check) says
 /// what is wrong with a mapping for a model, and adapters call it by themselves: a mapping that is ambiguous, of which a
@@ -112,84 +139,6 @@ words!(Whose: Keras Keras2 Keras3 TfLayers Slim Identity);
 words!(IndicesName: Scopes Suffixes Uniquified);
 words!(AveragesName: Never Trained All WhereThere);
 words!(CastName: Never Exact Lossy);
-
-impl Mapping {
-    /// Reads a mapping, and checks every rule by itself.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] with the line, or the number of the rule.
-    pub fn from_json(text: &str) -> Result<Self> {
-        let mapping: Mapping =
-            serde_json::from_str(text).map_err(|error| Error::invalid(format!("this is no mapping: {error}")))?;
-        for (number, entry) in mapping.rules.iter().enumerate() {
-            entry
-                .to_kind()
-                .map_err(|reason| Error::invalid(format!("rule {} of the mapping, {entry}: {reason}", number + 1)))?;
-        }
-        for pattern in &mapping.ignore {
-            super::names::Pattern::new(pattern)
-                .map_err(|reason| Error::invalid(format!("`{pattern}` of `ignore`: {reason}")))?;
-        }
-        Ok(mapping)
-    }
-
-    /// The same as JSON, a rule to a line.
-    pub fn to_json(&self) -> String {
-        let line = |entry: &Entry| serde_json::to_string(entry).unwrap_or_default();
-        let rules: Vec<String> = self.rules.iter().map(line).collect();
-        let rest = Mapping {
-            rules: Vec::new(),
-            ..self.clone()
-        };
-        let text = serde_json::to_string_pretty(&rest).unwrap_or_default();
-        match rules.is_empty() {
-            true => text,
-            false => text.replacen(
-                "\"rules\": []",
-                &format!("\"rules\": [\n    {}\n  ]", rules.join(",\n    ")),
-                1,
-            ),
-        }
-    }
-
-    fn to_names(&self) -> NameMap {
-        let mut names = match self.names {
-            None | Some(Whose::Keras | Whose::Keras3) => NameMap::keras(),
-            Some(Whose::Keras2) => NameMap::keras2(),
-            Some(Whose::TfLayers) => NameMap::tf_layers(),
-            Some(Whose::Slim) => NameMap::slim(),
-            Some(Whose::Identity) => NameMap::identity(),
-        };
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        names = names
-            .scope(text(&self.scope))
-            .model_scope(text(&self.model_scope))
-            .within(text(&self.within));
-        if let Some(indices) = self.indices {
-            names = names.indices(match indices {
-                IndicesName::Scopes => Indices::Scopes,
-                IndicesName::Suffixes => Indices::Suffixes,
-                IndicesName::Uniquified => Indices::Uniquified,
-            });
-        }
-        names = names.averages(match self.averages {
-            None | Some(AveragesName::Never) => Averages::Never,
-            Some(AveragesName::Trained) => Averages::Trained,
-            Some(AveragesName::All) => Averages::All,
-            Some(AveragesName::WhereThere) => Averages::WhereThere,
-        });
-        names = names.cast(match self.cast {
-            None | Some(CastName::Never) => Casts::Never,
-            Some(CastName::Exact) => Casts::Exact,
-            Some(CastName::Lossy) => Casts::Lossy,
-        });
-        // Those without captures come first.
-        let kinds = self.rules.iter().filter_map(|entry| entry.to_kind().ok());
-        let mut rules: Vec<Rule> = kinds.filter_map(entry::Kind::into_rule).collect();
-        rules.sort_by_key(|rule| !rule.is_exact());
-        names.rules(rules)
-    }
-}
 
 impl From<Mapping> for NameMap {
     fn from(mapping: Mapping) -> Self {

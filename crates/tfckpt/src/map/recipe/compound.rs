@@ -39,6 +39,8 @@ pub struct Member {
     /// The same for the slots that an optimizer keeps for it. Nothing is added to them, and of parameters whose sum is
     /// a variable, which have the same gradient, each has the slot of the sum.
     pub of_slots: Vec<Recipe>,
+    /// How it is made, for reports: what no checkpoint says.
+    pub how: Option<String>,
 }
 
 /// A variable of a [`Compound`].
@@ -70,6 +72,30 @@ pub struct Refusal {
 }
 
 impl Compound {
+    /// Of a parameter alone, or of one with others that are parts of the same variable.
+    pub(in crate::map) fn made(path: &str, members: Vec<Member>, made: Vec<Made>) -> Self {
+        Compound {
+            module: path.rsplit_once('.').map_or("", |(module, _)| module).to_owned(),
+            members,
+            made,
+            fixed: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Of a parameter whose shape does not fit what it is said to be made of: neither loaded nor saved, and told in the
+    /// error.
+    pub(in crate::map) fn impossible(path: &str, dims: &[usize]) -> Self {
+        let nothing = Recipe::source(format!("what the rule says, which does not fit the shape {dims:?}"));
+        let member = Member::made(path.to_owned(), nothing.clone(), nothing.clone());
+        Compound::made(path, vec![member], vec![Made::of(path.to_owned(), nothing)])
+    }
+
+    /// Stands for a part that no parameter is: it shows in the error of a save that cannot be.
+    pub(in crate::map) fn no_part(number: usize, of: usize) -> String {
+        format!("part {number} of {of}, for which there is no rule")
+    }
+
     /// The parameter at `path`.
     pub fn member(&self, path: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.path == path)
@@ -119,6 +145,7 @@ impl Compound {
                 names: member.names.iter().flat_map(|name| slot(name)).collect(),
                 of_slots: recipes.clone(),
                 recipes,
+                how: member.how.clone(),
             }
         };
         let made = |made: &Made| {
@@ -172,6 +199,40 @@ impl Compound {
     }
 }
 
+impl Member {
+    /// A parameter that there is one way to make.
+    pub(in crate::map) fn made(path: String, recipe: Recipe, of_slots: Recipe) -> Self {
+        Member {
+            path,
+            names: recipe.sources().flat_map(|source| source.names.clone()).collect(),
+            recipes: vec![recipe],
+            of_slots: vec![of_slots],
+            how: None,
+        }
+    }
+
+    /// The same, with how it is made.
+    pub(in crate::map) fn told(self, how: impl Into<String>) -> Self {
+        Member {
+            how: Some(how.into()),
+            ..self
+        }
+    }
+}
+
+impl Made {
+    /// A variable whose slots are made as it is.
+    pub(in crate::map) fn of(name: String, recipe: Recipe) -> Self {
+        Made {
+            name,
+            of_slots: recipe.clone(),
+            recipe,
+            unless_zero: None,
+            slots_unless_zero: None,
+        }
+    }
+}
+
 impl NameMap {
     /// Of a normalization at `module` that was declared as [`Layer::PartialNorm`] the parameters that TensorFlow does not
     /// have; `None` if it has all of `parameters`, paths and shapes.
@@ -194,6 +255,7 @@ impl NameMap {
                     names: Vec::new(),
                     recipes: vec![Recipe::constant(dims.as_slice(), value)],
                     of_slots: vec![Recipe::constant(dims.as_slice(), 0.0)],
+                    how: Some(format!("{value} everywhere")),
                 };
                 (member, value)
             })

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::super::convert::Conversion;
+use super::super::convert::{Conversion, Fidelity, why_not};
 use super::super::plan::Target;
 use super::super::report::{Mismatched, Missing};
 use crate::bundle::{Bundle, VariableInfo};
@@ -17,6 +17,21 @@ use crate::shape::Shape;
 pub(in crate::map) struct Cooked {
     pub(in crate::map) sources: Vec<VariableInfo>,
     pub(in crate::map) parts: Vec<Part>,
+    /// How the variables are converted when they are read, if all parts want the same.
+    conversion: Option<Conversion>,
+}
+
+/// When the dtype of variables becomes that of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Casting {
+    Never,
+    /// While they are read.
+    Done,
+    /// Before anything is made of them, so that it is computed in the dtype of the parameter: of conversions that keep every
+    /// value.
+    Before(Conversion),
+    /// What was made is converted.
+    After(Conversion),
 }
 
 /// A parameter, and what it is made of.
@@ -26,8 +41,7 @@ pub(in crate::map) struct Part {
     pub(in crate::map) target: usize,
     /// That of the model.
     pub(in crate::map) dtype: DType,
-    /// How the dtype of the variables becomes that of the model; `None` if it is that.
-    pub(in crate::map) conversion: Option<Conversion>,
+    casting: Casting,
     /// The path, for errors.
     path: String,
     ready: Ready,
@@ -50,6 +64,15 @@ pub(in crate::map) enum Refused {
     Mismatched(Mismatched),
 }
 
+/// A recipe that can be carried out.
+struct Checked {
+    /// That of the variables.
+    dtype: DType,
+    conversion: Option<Conversion>,
+    ready: Ready,
+    sources: Vec<usize>,
+}
+
 /// What a recipe uses.
 pub(in crate::map) struct Uses<'c> {
     pub(in crate::map) variables: Vec<&'c VariableInfo>,
@@ -62,7 +85,13 @@ pub(in crate::map) struct Uses<'c> {
 impl Cooked {
     /// The bytes of all variables, each read once by so many threads.
     pub(in crate::map) fn read(&self, checkpoint: &Bundle, threads: usize) -> Result<Vec<Vec<u8>>> {
-        let read = |info| checkpoint.reading(info, threads).read::<u8>();
+        let read = |info: &VariableInfo| {
+            let bytes = checkpoint.reading(info, threads).read::<u8>()?;
+            match self.conversion {
+                None => Ok(bytes),
+                Some(conversion) => conversion.converted(&info.name(), false, &bytes),
+            }
+        };
         self.sources.iter().map(read).collect()
     }
 }
@@ -70,22 +99,33 @@ impl Cooked {
 impl Part {
     /// Bytes of the parameter.
     pub(in crate::map) fn len(&self) -> Result<usize> {
-        match self.conversion {
-            Some(conversion) => conversion.size(self.ready.len(conversion.from())),
-            None => Ok(self.ready.len(self.dtype)),
+        match self.casting {
+            Casting::After(conversion) => conversion.size(self.ready.len(conversion.from())),
+            _ => Ok(self.ready.len(self.dtype)),
         }
     }
 
-    /// The parameter, made of the bytes of the variables, and then converted.
+    /// Whether a value may turn out to have no place in the dtype of the parameter.
+    pub(in crate::map) fn is_checked(&self) -> bool {
+        matches!(self.casting, Casting::After(conversion) if conversion.fidelity() == Fidelity::Checked)
+    }
+
+    /// The parameter, made of the bytes of the variables, and converted.
     ///
     /// # Errors
     /// [`Error::ValueMisfit`](crate::Error::ValueMisfit) if a value has no place in the dtype of the model.
     pub(in crate::map) fn cook<'b>(&self, variables: &'b [Vec<u8>]) -> Result<Cow<'b, [u8]>> {
         let bytes = |&number: &usize| variables.get(number).map_or(&[][..], Vec::as_slice);
         let sources: Vec<&'b [u8]> = self.sources.iter().map(bytes).collect();
-        match self.conversion {
-            None => Ok(self.ready.bytes(self.dtype, &sources)),
-            Some(conversion) => {
+        match self.casting {
+            Casting::Never | Casting::Done => Ok(self.ready.bytes(self.dtype, &sources)),
+            Casting::Before(conversion) => {
+                let convert = |bytes: &&[u8]| conversion.converted::<u8>(&self.path, false, bytes);
+                let sources: Vec<Vec<u8>> = sources.iter().map(convert).collect::<Result<_>>()?;
+                let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+                Ok(Cow::Owned(self.ready.bytes(self.dtype, &sources).into_owned()))
+            }
+            Casting::After(conversion) => {
                 let bytes = self.ready.bytes(conversion.from(), &sources);
                 conversion.converted(&self.path, false, &bytes).map(Cow::Owned)
             }
@@ -104,10 +144,13 @@ impl<'c> Kitchen<'c> {
         let mut missing = None;
         for recipe in &target.recipes {
             match self.check(checkpoint, target, recipe) {
-                Ok((dtype, ready, sources)) => {
+                Ok(Checked {
+                    dtype,
+                    conversion,
+                    ready,
+                    sources,
+                }) => {
                     let variables = sources.iter().filter_map(|&number| self.sources.get(number).copied());
-                    let wanted = target.dtypes.first().copied().unwrap_or(dtype);
-                    let conversion = Conversion::new(dtype, wanted).filter(|way| way.from() != way.to());
                     let uses = Uses {
                         variables: variables.collect(),
                         moves: recipe.moves(),
@@ -116,7 +159,7 @@ impl<'c> Kitchen<'c> {
                     self.parts.push(Part {
                         target: index,
                         dtype: conversion.map_or(dtype, |conversion| conversion.to()),
-                        conversion,
+                        casting: Casting::of(conversion),
                         path: target.path.clone(),
                         ready,
                         sources,
@@ -143,12 +186,7 @@ impl<'c> Kitchen<'c> {
         })))
     }
 
-    fn check(
-        &mut self,
-        checkpoint: &'c Bundle,
-        target: &Target,
-        recipe: &Recipe,
-    ) -> Result<(DType, Ready, Vec<usize>), Refused> {
+    fn check(&mut self, checkpoint: &'c Bundle, target: &Target, recipe: &Recipe) -> Result<Checked, Refused> {
         let found = recipe.sources().map(|source| look_up(checkpoint, source));
         let found: Vec<&'c VariableInfo> = found.collect::<Result<_, _>>().map_err(|(names, candidates)| {
             let path = target.path.clone();
@@ -158,14 +196,16 @@ impl<'c> Kitchen<'c> {
                 candidates,
             })
         })?;
-        let mismatched = |name: String, expected: String, found: String| {
+        let misfit = found.iter().find(|info| !target.dtypes.contains(&info.dtype()));
+        let mismatched = |name: String, expected: String, given: String| {
             let path = target.path.clone();
+            let wanted = target.dtypes.first();
             Refused::Mismatched(Mismatched {
                 path,
                 name,
                 expected,
-                found,
-                hint: None,
+                found: given,
+                hint: misfit.zip(wanted).map(|(info, wanted)| why_not(info.dtype(), *wanted)),
             })
         };
         let names = || {
@@ -178,6 +218,19 @@ impl<'c> Kitchen<'c> {
         let preferred = target.dtypes.first().copied().unwrap_or(DType::Float32);
         let dtype = found.first().map(|info| info.dtype());
         let dtype = dtype.filter(|dtype| target.dtypes.contains(dtype)).unwrap_or(preferred);
+        let conversion = Conversion::new(dtype, preferred).filter(|way| way.from() != way.to());
+        // What it is computed in.
+        let computed = match Casting::of(conversion) {
+            Casting::Before(conversion) => conversion.to(),
+            _ => dtype,
+        };
+
+        // Bytes that are converted are all of one dtype.
+        if let Some(other) = found.iter().find(|info| computed != dtype && info.dtype() != dtype) {
+            let given = format!("{} {}", other.dtype(), other.shape());
+            let expected = format!("{dtype}, as the other variables that it is made of");
+            return Err(mismatched(checkpoint.display_name(other), expected, given));
+        }
 
         let mut turn = 0;
         let mut find = |_: &Source| {
@@ -186,13 +239,22 @@ impl<'c> Kitchen<'c> {
             Some(Given {
                 number: turn - 1,
                 name: checkpoint.display_name(info),
-                dtype: info.dtype(),
+                dtype: if info.dtype() == dtype { computed } else { info.dtype() },
                 dims: info.shape().dims().to_vec(),
             })
         };
         let wanted = format!("{dtype} {}", Shape::from(target.shape.clone()));
-        let ready = recipe.check(dtype, &mut find).map_err(|fault| match fault {
-            RecipeFault::Source { name, expected, found } => mismatched(name, expected, found),
+        let ready = recipe.check(computed, &mut find).map_err(|fault| match fault {
+            RecipeFault::Source {
+                name,
+                expected,
+                found: given,
+            } => {
+                // As it is stored.
+                let info = found.iter().find(|info| checkpoint.display_name(info) == name);
+                let given = info.map_or(given, |info| format!("{} {}", info.dtype(), info.shape()));
+                mismatched(name, expected, given)
+            }
             fault => mismatched(names(), wanted.clone(), format!("no such thing: {fault}")),
         })?;
         if ready.dims() != target.shape {
@@ -200,7 +262,12 @@ impl<'c> Kitchen<'c> {
             return Err(mismatched(names(), wanted, made));
         }
         let sources = found.iter().map(|info| self.number(info)).collect();
-        Ok((dtype, ready, sources))
+        Ok(Checked {
+            dtype,
+            conversion,
+            ready,
+            sources,
+        })
     }
 
     fn number(&mut self, info: &'c VariableInfo) -> usize {
@@ -252,6 +319,7 @@ impl<'c> Kitchen<'c> {
             cooked.parts.push(part);
         }
         let mut all: Vec<Cooked> = all.into_values().collect();
+        all.iter_mut().for_each(Cooked::convert_when_read);
         let place = |info: &VariableInfo| (info.shard(), info.offset());
         all.sort_by_key(|cooked| cooked.sources.iter().map(place).min());
         all
@@ -263,6 +331,32 @@ impl Cooked {
         Cooked {
             sources: Vec::new(),
             parts: Vec::new(),
+            conversion: None,
+        }
+    }
+
+    /// What all parts would convert is converted once.
+    fn convert_when_read(&mut self) {
+        let first = self.parts.first().map(|part| part.casting);
+        let Some(Casting::Before(conversion)) = first else {
+            return;
+        };
+        let is_same = |part: &Part| part.casting == Casting::Before(conversion);
+        // Parts of one dtype may have variables of another one among them.
+        let are_from = |info: &VariableInfo| info.dtype() == conversion.from();
+        if self.parts.iter().all(is_same) && self.sources.iter().all(are_from) {
+            self.conversion = Some(conversion);
+            self.parts.iter_mut().for_each(|part| part.casting = Casting::Done);
+        }
+    }
+}
+
+impl Casting {
+    fn of(conversion: Option<Conversion>) -> Self {
+        match conversion {
+            None => Casting::Never,
+            Some(conversion) if conversion.fidelity() <= Fidelity::Exact => Casting::Before(conversion),
+            Some(conversion) => Casting::After(conversion),
         }
     }
 }

@@ -7,5 +7,6 @@ mod save;
 
 pub use compound::{Compound, Made, Member, Refusal};
 pub(super) use cooked::{Cooked, Kitchen, Part, Refused};
-pub use recurrent::{Gate, RecurrentParameter, RecurrentPart};
+pub(in crate::map) use recurrent::{CELLS, known_variables, required_variables, stacked};
+pub use recurrent::{Gate, RecurrentLayer, RecurrentParameter, RecurrentPart};
 pub use save::{Ingredient, Tied};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::dtype::DType;
 use crate::error::{BoxError, Error, Result};
 use crate::layout::{Given, Layout, Ready, Recipe, Source};
+use crate::map::convert::Conversion;
 use crate::shape::Shape;
 use crate::tensor::{Sink, Variable};
 
@@ -15,6 +16,7 @@ type Fetch<'a> = Arc<dyn Fn(&mut Sink<'_>) -> Result<(), BoxError> + Send + Sync
 #[derive(Clone)]
 pub struct Ingredient<'a> {
     dtype: DType,
+    stored: DType,
     dims: Vec<usize>,
     fetch: Fetch<'a>,
 }
@@ -29,9 +31,18 @@ impl<'a> Ingredient<'a> {
     ) -> Self {
         Ingredient {
             dtype,
+            stored: dtype,
             dims: dims.into(),
             fetch: Arc::new(fetch),
         }
+    }
+
+    /// The dtype that a variable made of it is stored in: its values are converted, exactly, while they are written, and
+    /// saving fails if one does not fit. All ingredients of a variable are to be stored in the same. Default: its own.
+    #[must_use]
+    pub fn stored_as(mut self, dtype: DType) -> Self {
+        self.stored = dtype;
+        self
     }
 
     /// Its dtype.
@@ -158,7 +169,8 @@ impl Recipe {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the recipe does not fit the parameters.
+    /// [`Error::InvalidArgument`] if the recipe does not fit the parameters, or they are to be stored in different dtypes, or
+    /// cannot be stored so.
     pub fn variable<'a>(
         &self,
         name: impl Into<String>,
@@ -166,12 +178,14 @@ impl Recipe {
     ) -> Result<Variable<'a>> {
         let name = name.into();
         let (dtype, ready, parts) = self.prepared(&name, &find)?;
+        let conversion = stored(&name, dtype, &parts)?;
         let dims = ready.dims().to_vec();
-        Ok(Variable::deferred(name, dtype, dims, move |sink| {
+        let variable = Variable::deferred(name, dtype, dims, move |sink| {
             let bytes: Vec<Vec<u8>> = parts.iter().map(Ingredient::bytes).collect::<Result<_, _>>()?;
             let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
             sink(&ready.bytes(dtype, &bytes))
-        }))
+        });
+        Ok(variable.converted(conversion))
     }
 
     /// Whether the result is zero everywhere, with the parameters as they are now.
@@ -218,4 +232,22 @@ impl Recipe {
             .map_err(|fault| Error::invalid(format!("variable `{name}` cannot be made: {fault}")))?;
         Ok((dtype, ready, parts))
     }
+}
+
+/// How what is made of these ingredients is stored.
+fn stored(name: &str, dtype: DType, parts: &[Ingredient<'_>]) -> Result<Conversion> {
+    let wanted = parts.first().map_or(dtype, |part| part.stored);
+    if let Some(other) = parts.iter().find(|part| part.stored != wanted) {
+        let other = other.stored;
+        return Err(Error::invalid(format!(
+            "variable `{name}` is made of parameters of which some are to be stored as {wanted} and others as {other}: say the \
+             same for all with `NameMap::stored_as`"
+        )));
+    }
+    let impossible = || {
+        Error::invalid(format!(
+            "variable `{name}` is made of {dtype} and cannot be stored as {wanted}"
+        ))
+    };
+    Conversion::new(dtype, wanted).ok_or_else(impossible)
 }

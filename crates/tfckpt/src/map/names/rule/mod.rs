@@ -1,11 +1,16 @@
 //! Rules that name whole families of parameters: the names of a network, as data.
 
+mod matching;
+mod part;
+
 use std::fmt;
 
-use super::pattern::{Match, Pattern, Template};
+use super::pattern::{Pattern, Template};
+pub(in crate::map) use part::EqualPart;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::map::layer::Layer;
+use crate::map::recipe::known_variables;
 
 /// What modules or parameters whose paths match a pattern are called, and perhaps what they are.
 ///
@@ -45,8 +50,10 @@ pub struct Rule {
     filled: Vec<Template>,
     pub(super) layer: Option<Layer>,
     pub(super) layout: Option<Layout>,
+    pub(super) part: Option<EqualPart>,
+    /// Of a layer whose variables have names of their own: what Keras calls each, and its name.
+    variables: Vec<(String, Template)>,
 }
-
 /// What a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
@@ -56,6 +63,8 @@ pub(super) enum Of {
     Name,
     /// A module: what kind of layer it is.
     Kind,
+    /// A module: what kind of layer it is, and what each of its variables is called.
+    Variables,
 }
 
 #[derive(Debug, Clone)]
@@ -121,6 +130,70 @@ impl Rule {
         Ok(Self::new(Of::Kind, pattern, None)?.layer(layer))
     }
 
+    /// The module whose path matches `pattern` is a layer of this kind, and its variables have these names, whatever they would
+    /// be called otherwise. Each is given by what Keras or the cell of TensorFlow 1 calls it within the layer:
+    ///
+    /// | layer | its variables |
+    /// |---|---|
+    /// | LSTM and plain recurrent layers of Keras, GRU of Keras | `kernel`, `recurrent_kernel`, `bias` |
+    /// | the other cells of LSTM and plain recurrent layers | `kernel`, `bias` |
+    /// | [`GruCell::Tf1`](crate::map::GruCell::Tf1) | `gates/kernel`, `gates/bias`, `candidate/kernel`, `candidate/bias` |
+    /// | of a layer with two directions | the same after `forward/` and `backward/` |
+    /// | attention | `query/kernel`, `query/bias`, `key/…`, `value/…`, `attention_output/kernel`, `attention_output/bias` |
+    /// | separable convolutions | `depthwise_kernel`, `pointwise_kernel`, `bias` |
+    /// | all others | as [`Layer`] has them |
+    ///
+    /// ```
+    /// # use tfckpt::map::{ForgetBias, Layer, LstmCell, NameMap, Rule};
+    /// # fn main() -> tfckpt::Result<()> {
+    /// let layer = Layer::Lstm { cell: LstmCell::Basic(ForgetBias::new(1.0)) };
+    /// let rule = Rule::variables("encoder.{i}", layer, [("kernel", "enc{i}/W"), ("bias", "enc{i}/b")])?;
+    /// let names = NameMap::keras().rules([rule]);
+    /// assert_eq!(names.layer("encoder.2", Layer::Other), layer);
+    /// assert_eq!(names.names("encoder.2.kernel", Layer::Other), ["enc2/W"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`scope`](Self::scope); [`Error::InvalidArgument`] if a variable is given twice, or two have one name, or the layer
+    /// has no such variable.
+    pub fn variables<'n>(
+        pattern: &str,
+        layer: Layer,
+        names: impl IntoIterator<Item = (&'n str, &'n str)>,
+    ) -> Result<Self> {
+        let mut rule = Self::new(Of::Variables, pattern, None)?.layer(layer);
+        let Some(own) = rule.pattern().cloned() else {
+            return Ok(rule);
+        };
+        let mut variables: Vec<(String, Template)> = Vec::new();
+        for (leaf, name) in names {
+            let invalid = |reason: String| Error::invalid(format!("the variable `{leaf}` of `{pattern}`: {reason}"));
+            if let Some(known) = known_variables(layer)
+                && !known.contains(&inner_leaf(leaf, layer))
+            {
+                let known = known.join("`, `");
+                return Err(invalid(format!("such a layer has no such variable; it has `{known}`")));
+            }
+            let template = Template::new(name, &own).map_err(invalid)?;
+            if variables.iter().any(|(other, _)| other == leaf) {
+                return Err(invalid("it is there twice".to_owned()));
+            }
+            if variables.iter().any(|(_, other)| *other == template) {
+                return Err(invalid(format!("`{name}` is another variable of the layer already")));
+            }
+            variables.push((leaf.to_owned(), template));
+        }
+        if variables.is_empty() {
+            return Err(Error::invalid(format!(
+                "no variable of the layer `{pattern}` has a name"
+            )));
+        }
+        rule.variables = variables;
+        Ok(rule)
+    }
+
     /// The parameter whose whole path matches the regular expression is called what `replacement` says, in which `${1}`
     /// and `${name}` stand for groups.
     ///
@@ -154,6 +227,8 @@ impl Rule {
             filled: Vec::new(),
             layer: None,
             layout: None,
+            part: None,
+            variables: Vec::new(),
         };
         rule.or(replacement)
     }
@@ -169,6 +244,8 @@ impl Rule {
             filled: Vec::new(),
             layer: None,
             layout: None,
+            part: None,
+            variables: Vec::new(),
         };
         match template {
             Some(template) => rule.or(template),
@@ -185,6 +262,8 @@ impl Rule {
             filled: vec![Template::exact(name)],
             layer: None,
             layout: None,
+            part: None,
+            variables: Vec::new(),
         }
     }
 
@@ -233,74 +312,51 @@ impl Rule {
         self
     }
 
-    /// Whether it is for one path alone.
-    pub(in crate::map) fn is_exact(&self) -> bool {
-        match &self.pattern {
-            Matcher::Pattern(pattern) => pattern.is_exact(),
-            #[cfg(feature = "regex")]
-            Matcher::Regex(_) => false,
+    /// The parameter is one of so many equal parts of the variable along one of its axes, `part` from 0; for rules of
+    /// [names](Self::name). How the part is laid out follows from its layer, as if it were a variable by itself. It is saved
+    /// only with the other parts, for which there are rules with the same captures.
+    ///
+    /// ```
+    /// # use tfckpt::map::{Layer, NameMap, Rule};
+    /// # fn main() -> tfckpt::Result<()> {
+    /// let part = |path, part| Rule::name(path, "h{i}/qkv")?.layer(Layer::Dense).part(1, part, 3);
+    /// let names = NameMap::keras().rules([part("h.{i}.q.weight", 0)?, part("h.{i}.k.weight", 1)?, part("h.{i}.v.weight", 2)?]);
+    /// # let _ = names;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there is no such part, or the rule is no name for paths that match a pattern.
+    pub fn part(mut self, axis: usize, part: usize, of: usize) -> Result<Self> {
+        let invalid = |reason: String| Error::invalid(format!("the rule `{self}`: {reason}"));
+        if self.of != Of::Name || self.pattern().is_none() {
+            return Err(invalid(
+                "a part has a name, and a path that matches a pattern".to_owned(),
+            ));
         }
-    }
-
-    pub(in crate::map) fn is_name(&self) -> bool {
-        self.of == Of::Name
-    }
-
-    pub(in crate::map) fn is_scope(&self) -> bool {
-        self.of == Of::Scope
-    }
-
-    /// Whether it matches this path as a whole.
-    pub(in crate::map) fn is_for(&self, path: &str) -> bool {
-        match &self.pattern {
-            Matcher::Pattern(pattern) => pattern.matches(path).is_some(),
-            #[cfg(feature = "regex")]
-            Matcher::Regex(regex) => regex.is_match(path),
-        }
-    }
-
-    /// The names for a parameter at this path; `None` if the rule is not about it.
-    pub(super) fn names(&self, path: &str) -> Option<Vec<String>> {
-        match &self.pattern {
-            Matcher::Pattern(pattern) => self.fill(&pattern.matches(path)?),
-            #[cfg(feature = "regex")]
-            Matcher::Regex(regex) => {
-                let captures = regex.captures(path)?;
-                let expand = |replacement: &String| {
-                    let mut name = String::new();
-                    captures.expand(replacement, &mut name);
-                    name
-                };
-                Some(self.templates.iter().map(expand).collect())
-            }
-        }
-    }
-
-    /// The scopes for a module at this path, and the path within them; `None` if the rule is not about it.
-    pub(in crate::map) fn scopes<'p>(&'p self, module: &'p str) -> Option<(Vec<String>, &'p str)> {
-        match &self.pattern {
-            Matcher::Pattern(pattern) => {
-                let found = pattern.matches_start(module)?;
-                let rest = found.rest.strip_prefix('.').unwrap_or(found.rest);
-                Some((self.fill(&found)?, rest))
-            }
-            #[cfg(feature = "regex")]
-            Matcher::Regex(_) => None,
-        }
-    }
-
-    fn fill(&self, found: &Match<'_>) -> Option<Vec<String>> {
-        self.filled.iter().map(|template| template.fill(found)).collect()
+        let part = EqualPart::new(axis, part, of).map_err(invalid)?;
+        self.part = Some(part);
+        Ok(self)
     }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.of {
-            Of::Kind => write!(f, "{} is {:?}", self.pattern, self.layer.unwrap_or_default()),
+            Of::Kind | Of::Variables => write!(f, "{} is {:?}", self.pattern, self.layer.unwrap_or_default()),
             _ => write!(f, "{} -> {}", self.pattern, self.templates.join(" or ")),
         }
     }
+}
+
+/// The variable of a layer, without the direction.
+fn inner_leaf(leaf: &str, layer: Layer) -> &str {
+    let directions = ["forward/", "backward/"].into_iter().filter(|_| layer.is_recurrent());
+    directions
+        .into_iter()
+        .find_map(|direction| leaf.strip_prefix(direction))
+        .unwrap_or(leaf)
 }
 
 /// The groups that a replacement refers to, as the `regex` crate reads it: `$$` is a dollar.

@@ -1,5 +1,9 @@
 //! A first mapping, from two lists of names and shapes.
 
+mod recurrent;
+
+use std::collections::BTreeSet;
+
 use super::Mapping;
 use super::entry::Entry;
 
@@ -59,74 +63,95 @@ impl Mapping {
     /// another layout, as every square kernel could, is [uncertain](Draft::uncertain), and the rule says so in a note.
     /// Values are not looked at.
     ///
+    /// Recurrent layers, which are known by the names of their parameters, get a rule for the layer, with the cell that the
+    /// shapes of the variables are those of. It is never certain: no shape tells the order of the gates.
+    ///
     /// Takes time in proportion to the product of the two numbers.
     pub fn draft(parameters: &[(String, Vec<usize>)], variables: &[(String, Vec<usize>)]) -> Draft {
-        let words: Vec<(String, String)> = variables.iter().map(|(name, _)| words(name)).collect();
-        let mut pairs: Vec<Pair> = Vec::new();
-        for (parameter, (path, dims)) in parameters.iter().enumerate() {
-            let own = self::words(path);
-            for (variable, (_, shape)) in variables.iter().enumerate() {
-                let ways = ways(dims, shape);
-                let Some(theirs) = words.get(variable).filter(|_| !ways.is_empty()) else {
-                    continue;
-                };
-                let score = similarity(&own, theirs);
-                if score >= LEAST {
-                    pairs.push(Pair {
-                        parameter,
-                        variable,
-                        score,
-                        ways,
-                    });
-                }
-            }
-        }
-        pairs.sort_by(|a, b| {
-            b.score
-                .total_cmp(&a.score)
-                .then((a.parameter, a.variable).cmp(&(b.parameter, b.variable)))
-        });
-        let (mut of_parameter, mut of_variable) = (vec![None; parameters.len()], vec![false; variables.len()]);
-        for (number, pair) in pairs.iter().enumerate() {
-            let free = of_parameter.get(pair.parameter).is_some_and(Option::is_none);
-            if free && of_variable.get(pair.variable) == Some(&false) {
-                if let Some(place) = of_parameter.get_mut(pair.parameter) {
-                    *place = Some(number);
-                }
-                if let Some(place) = of_variable.get_mut(pair.variable) {
-                    *place = true;
-                }
-            }
-        }
-        let mut draft = Draft {
-            mapping: Mapping::default(),
-            uncertain: Vec::new(),
-            missing: Vec::new(),
-            unused: Vec::new(),
+        let layers = recurrent::rules(parameters, variables);
+        let of_layers: BTreeSet<&str> = layers.parameters.iter().map(String::as_str).collect();
+        let taken: BTreeSet<&str> = layers.variables.iter().map(String::as_str).collect();
+        let left = |all: &[(String, Vec<usize>)], without: &BTreeSet<&str>| -> Vec<(String, Vec<usize>)> {
+            all.iter()
+                .filter(|(name, _)| !without.contains(name.as_str()))
+                .cloned()
+                .collect()
         };
-        for ((path, dims), chosen) in parameters.iter().zip(&of_parameter) {
-            let Some(pair) = chosen.and_then(|number: usize| pairs.get(number)) else {
-                draft.missing.push(path.clone());
-                continue;
-            };
-            let Some((name, shape)) = variables.get(pair.variable) else {
-                continue;
-            };
-            let reasons = reasons(pair, &pairs, variables);
-            let note = (!reasons.is_empty()).then(|| format!("uncertain: {}", reasons.join("; ")));
-            if !reasons.is_empty() {
-                draft.uncertain.push(Uncertain {
-                    path: path.clone(),
-                    variable: name.clone(),
-                    reason: reasons.join("; "),
-                });
-            }
-            draft.mapping.rules.push(entry(path, dims, name, shape, pair, note));
-        }
-        let unused = variables.iter().zip(&of_variable).filter(|(_, used)| !**used);
-        draft.unused = unused.map(|((name, _), _)| name.clone()).collect();
+        let mut draft = one_by_one(&left(parameters, &of_layers), &left(variables, &taken));
+        draft.mapping.rules.extend(layers.rules);
+        draft.uncertain.extend(layers.uncertain);
+        draft.missing.extend(layers.missing);
         draft
     }
+}
+
+/// Proposes a rule for each parameter that is a variable.
+fn one_by_one(parameters: &[(String, Vec<usize>)], variables: &[(String, Vec<usize>)]) -> Draft {
+    let words: Vec<(String, String)> = variables.iter().map(|(name, _)| words(name)).collect();
+    let mut pairs: Vec<Pair> = Vec::new();
+    for (parameter, (path, dims)) in parameters.iter().enumerate() {
+        let own = self::words(path);
+        for (variable, (_, shape)) in variables.iter().enumerate() {
+            let ways = ways(dims, shape);
+            let Some(theirs) = words.get(variable).filter(|_| !ways.is_empty()) else {
+                continue;
+            };
+            let score = similarity(&own, theirs);
+            if score >= LEAST {
+                pairs.push(Pair {
+                    parameter,
+                    variable,
+                    score,
+                    ways,
+                });
+            }
+        }
+    }
+    pairs.sort_by(|a, b| {
+        b.score
+            .total_cmp(&a.score)
+            .then((a.parameter, a.variable).cmp(&(b.parameter, b.variable)))
+    });
+    let (mut of_parameter, mut of_variable) = (vec![None; parameters.len()], vec![false; variables.len()]);
+    for (number, pair) in pairs.iter().enumerate() {
+        let free = of_parameter.get(pair.parameter).is_some_and(Option::is_none);
+        if free && of_variable.get(pair.variable) == Some(&false) {
+            if let Some(place) = of_parameter.get_mut(pair.parameter) {
+                *place = Some(number);
+            }
+            if let Some(place) = of_variable.get_mut(pair.variable) {
+                *place = true;
+            }
+        }
+    }
+    let mut draft = Draft {
+        mapping: Mapping::default(),
+        uncertain: Vec::new(),
+        missing: Vec::new(),
+        unused: Vec::new(),
+    };
+    for ((path, dims), chosen) in parameters.iter().zip(&of_parameter) {
+        let Some(pair) = chosen.and_then(|number: usize| pairs.get(number)) else {
+            draft.missing.push(path.clone());
+            continue;
+        };
+        let Some((name, shape)) = variables.get(pair.variable) else {
+            continue;
+        };
+        let reasons = reasons(pair, &pairs, variables);
+        let note = (!reasons.is_empty()).then(|| format!("uncertain: {}", reasons.join("; ")));
+        if !reasons.is_empty() {
+            draft.uncertain.push(Uncertain {
+                path: path.clone(),
+                variable: name.clone(),
+                reason: reasons.join("; "),
+            });
+        }
+        draft.mapping.rules.push(entry(path, dims, name, shape, pair, note));
+    }
+    let unused = variables.iter().zip(&of_variable).filter(|(_, used)| !**used);
+    draft.unused = unused.map(|((name, _), _)| name.clone()).collect();
+    draft
 }
 
 fn entry(path: &str, dims: &[usize], name: &str, shape: &[usize], pair: &Pair, note: Option<String>) -> Entry {

@@ -1,21 +1,21 @@
 //! Deciding everything before anything is read.
 
-use std::collections::BTreeSet;
+mod draft;
+mod filling;
 
 use super::convert::{Conversion, Fidelity};
-use super::hint::hint;
-use super::recipe::{Cooked, Kitchen, Part, Refused};
-use super::report::{LoadReport, Loaded, Mismatched, Missing};
+use super::recipe::{Cooked, Part};
+use super::report::{LoadReport, Mismatched, Missing};
 use crate::bundle::{Bundle, Reading, VariableInfo};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::Work;
 use crate::layout::{Layout, Recipe, Transform};
-use crate::objects::OBJECT_GRAPH_KEY;
 use crate::parallel::for_each;
-use crate::shape::Shape;
-use crate::suggest::nearest;
 use crate::tensor::Element;
+pub(super) use draft::Draft;
+pub use filling::Filling;
+use filling::Origin;
 
 /// One parameter that wants to be filled.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,8 @@ pub struct Target {
     /// Of a parameter that is no variable by itself: ways to make it of variables. The first whose sources are all there
     /// counts; names and layout do not, then. Default: none.
     pub recipes: Vec<Recipe>,
+    /// How recipes make it, for the report: [`Member::how`](super::Member::how). Default: nothing.
+    pub how: Option<String>,
 }
 
 /// Which variable fills which target. Steps are in the order of the data files, so that carrying them out reads
@@ -162,7 +164,7 @@ impl Plan {
         };
         checkpoint.read_each(&infos, check)?;
         for cooked in &self.cooked {
-            let parts: Vec<&Part> = cooked.parts.iter().filter(|part| is_checked(part.conversion)).collect();
+            let parts: Vec<&Part> = cooked.parts.iter().filter(|part| part.is_checked()).collect();
             if !parts.is_empty() {
                 let variables = cooked.read(checkpoint, checkpoint.threads().max(1))?;
                 parts.iter().try_for_each(|part| part.cook(&variables).map(drop))?;
@@ -206,91 +208,6 @@ impl Plan {
         })
     }
 }
-
-/// A plan in the making.
-#[derive(Debug, Default)]
-pub(super) struct Draft<'c> {
-    steps: Vec<Step>,
-    kitchen: Kitchen<'c>,
-    report: LoadReport,
-    used: BTreeSet<&'c [u8]>,
-}
-
-impl<'c> Draft<'c> {
-    /// This variable is meant to fill this target, the one of number `index`.
-    pub(super) fn fill(&mut self, checkpoint: &'c Bundle, index: usize, target: &Target, info: &'c VariableInfo) {
-        self.used.insert(info.key());
-        match fit(info, target) {
-            Ok((transform, conversion)) => {
-                self.report.loaded.push(Loaded {
-                    path: target.path.clone(),
-                    name: checkpoint.display_name(info),
-                    transposed: !transform.is_identity(),
-                    cast: conversion,
-                    instead_of: first_choice(checkpoint, target, info),
-                    variables: 1,
-                });
-                self.steps.push(Step {
-                    target: index,
-                    info: info.clone(),
-                    transform,
-                    conversion,
-                });
-            }
-            Err(mismatched) => self.report.mismatched.push(mismatched),
-        }
-    }
-
-    /// Recipes are meant to fill this target, the one of number `index`.
-    pub(super) fn cook(&mut self, checkpoint: &'c Bundle, index: usize, target: &Target) {
-        match self.kitchen.order(checkpoint, index, target) {
-            Ok(uses) => {
-                self.used.extend(uses.variables.iter().map(|info| info.key()));
-                let mut names: Vec<String> = Vec::new();
-                for name in uses.variables.iter().map(|info| checkpoint.display_name(info)) {
-                    if !names.contains(&name) {
-                        names.push(name);
-                    }
-                }
-                self.report.loaded.push(Loaded {
-                    path: target.path.clone(),
-                    name: names.join(" + "),
-                    transposed: uses.moves,
-                    cast: uses.conversion,
-                    variables: uses.variables.len(),
-                    ..Loaded::default()
-                });
-            }
-            Err(Refused::Missing(missing)) => self.report.missing.push(missing),
-            Err(Refused::Mismatched(mismatched)) => self.report.mismatched.push(mismatched),
-        }
-    }
-
-    pub(super) fn finish(self, checkpoint: &Bundle) -> Plan {
-        let Draft {
-            mut steps,
-            kitchen,
-            mut report,
-            used,
-        } = self;
-        // The object graph is no variable of any model.
-        let is_unused = |info: &&VariableInfo| !used.contains(info.key()) && info.key() != OBJECT_GRAPH_KEY.as_bytes();
-        let unused = checkpoint.variables().filter(is_unused);
-        report.unused = unused.map(|info| checkpoint.display_name(info)).collect();
-        for missing in report
-            .missing
-            .iter_mut()
-            .filter(|missing| missing.candidates.is_empty())
-        {
-            let wanted = missing.names.first().map_or("", String::as_str);
-            missing.candidates = nearest(wanted, report.unused.iter().map(String::as_str), 3);
-        }
-        steps.sort_by_key(|step| (step.info.shard(), step.info.offset()));
-        let cooked = kitchen.finish();
-        Plan { steps, cooked, report }
-    }
-}
-
 impl Step {
     /// Which of the targets it fills.
     pub fn target(&self) -> usize {
@@ -329,121 +246,6 @@ impl Step {
     }
 }
 
-/// A target whose turn has come: see [`Plan::carry_out`].
-#[derive(Debug)]
-pub struct Filling<'f>(Origin<'f>);
-
-/// What fills it.
-#[derive(Debug)]
-enum Origin<'f> {
-    Variable { step: &'f Step, reading: &'f Reading<'f> },
-    Recipe { part: &'f Part, variables: &'f [Vec<u8>] },
-}
-
-impl Filling<'_> {
-    /// Which of the targets it is.
-    pub fn target(&self) -> usize {
-        match self.0 {
-            Origin::Variable { step, .. } => step.target,
-            Origin::Recipe { part, .. } => part.target,
-        }
-    }
-
-    /// The variable that fills it; `None` if a recipe does.
-    pub fn variable(&self) -> Option<&VariableInfo> {
-        match self.0 {
-            Origin::Variable { step, .. } => Some(&step.info),
-            Origin::Recipe { .. } => None,
-        }
-    }
-
-    /// The dtype in which it is filled: that of the variable, or the one that it is converted to.
-    pub fn dtype(&self) -> DType {
-        match self.0 {
-            Origin::Variable { step, .. } => step.dtype(),
-            Origin::Recipe { part, .. } => part.dtype,
-        }
-    }
-
-    /// The size in bytes of what it fills, safe to allocate: as [`Bundle::checked_size`].
-    ///
-    /// # Errors
-    /// As [`Bundle::checked_size`].
-    pub fn size(&self) -> Result<usize> {
-        match self.0 {
-            Origin::Variable { step, reading } => match step.work() {
-                Some(conversion) => conversion.size(reading.size()?),
-                None => reading.size(),
-            },
-            Origin::Recipe { part, .. } => part.len(),
-        }
-    }
-
-    /// The bytes of the parameter, little-endian and in the layout and dtype of the model, in a new vector; `T` only says
-    /// how they are aligned.
-    ///
-    /// # Errors
-    /// As [`Reading::read`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
-    pub fn read<T: Element>(&self) -> Result<Vec<T>> {
-        match self.0 {
-            Origin::Variable { step, reading } => match step.work() {
-                Some(conversion) => {
-                    let source: Vec<u8> = reading.read_laid_out(&step.transform)?;
-                    conversion.converted(&step.info.name(), false, &source)
-                }
-                None => reading.read_laid_out(&step.transform),
-            },
-            Origin::Recipe { part, variables } => {
-                let bytes = part.cook(variables)?;
-                let whole = bytes.len() % size_of::<T>() == 0;
-                let misfit = || Error::invalid(format!("{} does not fit into {}", part.dtype, T::DTYPE));
-                whole.then(|| bytemuck::pod_collect_to_vec(&bytes)).ok_or_else(misfit)
-            }
-        }
-    }
-
-    /// Reads the parameter into `destination`, little-endian and in the layout and dtype of the model: one copy from the
-    /// file, with a transpose a band at a time. To be converted, it is read into memory of its own first.
-    ///
-    /// # Errors
-    /// As [`Bundle::read_into`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
-    pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
-        match self.0 {
-            Origin::Variable { step, reading } => match step.work() {
-                Some(conversion) => {
-                    let source: Vec<u8> = reading.read_laid_out(&step.transform)?;
-                    conversion.convert(&step.info.name(), false, &source, destination)
-                }
-                None if step.transform.is_identity() => reading.read_into(destination),
-                None => reading.read_laid_out_into(&step.transform, destination),
-            },
-            Origin::Recipe { part, variables } => {
-                let bytes = part.cook(variables)?;
-                if bytes.len() != destination.len() {
-                    return Err(Error::invalid(format!(
-                        "{} bytes given for a parameter of {}",
-                        destination.len(),
-                        bytes.len()
-                    )));
-                }
-                destination.copy_from_slice(&bytes);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The name that was looked for first, if this is the variable of another one.
-fn first_choice(checkpoint: &Bundle, target: &Target, info: &VariableInfo) -> Option<String> {
-    let first = target.names.first()?;
-    let is_it = |name: &String| {
-        let found = checkpoint.lookup(name.as_bytes()).ok().flatten();
-        found.is_some_and(|found| found.key() == info.key())
-    };
-    let is_other = !is_it(first) && target.names.iter().skip(1).any(is_it);
-    is_other.then(|| first.clone())
-}
-
 /// The variable, or those that an ambiguous name may mean.
 pub(super) fn find<'a>(checkpoint: &'a Bundle, names: &[String]) -> Result<&'a VariableInfo, Vec<String>> {
     let mut ambiguous = Vec::new();
@@ -455,36 +257,4 @@ pub(super) fn find<'a>(checkpoint: &'a Bundle, names: &[String]) -> Result<&'a V
         }
     }
     Err(ambiguous)
-}
-
-/// The transform and the conversion, if the variable has a dtype and shape that the target takes.
-fn fit(info: &VariableInfo, target: &Target) -> Result<(Transform, Option<Conversion>), Mismatched> {
-    let transform = target.layout.accepts(info.shape(), &target.shape);
-    let transform = transform.then(|| target.layout.to_model(&target.shape)).flatten();
-    match (transform, conversion(info.dtype(), &target.dtypes)) {
-        (Some(transform), Some(conversion)) => Ok((transform, Some(conversion).filter(|way| way.from() != way.to()))),
-        (transform, conversion) => {
-            let dtype = target.dtypes.first().map_or("no dtype", |dtype| dtype.name());
-            let model = Shape::from(target.shape.clone());
-            let expected = match target.layout.stored_shape(&target.shape) {
-                Some(shape) if shape == model => format!("{dtype} {shape}"),
-                Some(shape) => format!("{dtype} {shape} (in the model {model})"),
-                None => format!("{dtype} in a layout that {model} cannot have"),
-            };
-            Err(Mismatched {
-                path: target.path.clone(),
-                name: info.name().into_owned(),
-                expected,
-                found: format!("{} {}", info.dtype(), info.shape()),
-                hint: hint(target, info, transform.is_some(), conversion.is_some()),
-            })
-        }
-    }
-}
-
-/// The way from the dtype of a variable to the first of these, if it is one of them.
-fn conversion(stored: DType, dtypes: &[DType]) -> Option<Conversion> {
-    let wanted = dtypes.first()?;
-    let conversion = Conversion::new(stored, *wanted)?;
-    dtypes.contains(&stored).then_some(conversion)
 }
