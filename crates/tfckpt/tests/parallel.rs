@@ -301,3 +301,28 @@ fn slices_are_read_in_another_layout_too() {
     bundle.read_laid_out_into(info, &transform, &mut read).unwrap();
     assert_eq!(read, expected);
 }
+
+#[test]
+fn many_variables_are_entered_while_they_are_written_and_refused_as_few_are() {
+    let names: Vec<String> = (0..3000).map(|i| format!("v{i:05}")).collect();
+    let write = |threads: usize, more: Option<Variable<'static>>| {
+        let dir = MemoryDir::default();
+        let mut writer = BundleWriter::create(Arc::new(dir.clone()), "model")?.with_threads(threads);
+        let value = [1.5f32, 2.5];
+        // Not in the order of their names, and one in two slices.
+        let all = names.iter().rev().map(|name| Variable::new(name.as_str(), [2], &value));
+        let half = |at| Variable::new("parted", [2], &value).slice_of([4], Slice::new([Some(at..at + 2)]));
+        writer.add_all(all.chain([half(0), half(2)]).chain(more))?;
+        writer.finish()?;
+        let file = |name: &str| Ok::<_, Error>(dir.get(name).expect("a file").to_vec());
+        Ok::<_, Error>([file("model.index")?, file("model.data-00000-of-00001")?])
+    };
+    assert_eq!(write(4, None).unwrap(), write(1, None).unwrap());
+    for threads in [1, 4] {
+        let error = write(threads, Some(Variable::scalar("v00007", 1i64))).unwrap_err();
+        assert!(
+            matches!(&error, Error::DuplicateName { name } if name == "v00007"),
+            "{error}"
+        );
+    }
+}

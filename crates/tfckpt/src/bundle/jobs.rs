@@ -3,13 +3,16 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use super::data::{DataFiles, Place};
 use super::spec::{Spec, lend, produce};
 use crate::bytes::Crc;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::{Moving, PIECE, pieces, whole_units};
 use crate::parallel::{Slots, for_each};
+use crate::shape::Shape;
+use crate::slice::Slice;
 use crate::tensor::{Deferred, Lent};
 
 /// Variables smaller than this are gathered into one write.
@@ -21,6 +24,8 @@ const TASK: usize = 4 * PIECE;
 /// A variable with a place.
 pub(super) struct Job<'a> {
     pub(super) spec: Spec,
+    /// Of a partitioned variable: the shape of the whole, and which part this is.
+    pub(super) part: Option<Box<(Shape, Slice)>>,
     pub(super) place: Place,
     pub(super) content: Content<'a>,
 }
@@ -51,17 +56,38 @@ struct Hashed {
     len: usize,
 }
 
-/// Writes all variables, and gives the checksum of each.
-pub(super) fn write(jobs: &[Job<'_>], files: &DataFiles, threads: usize) -> Result<Vec<Crc>> {
+/// With fewer variables than this there is nothing to be gained from doing something else at the same time.
+const MANY: usize = 1000;
+
+/// Writes all variables, and does something else meanwhile, or before. Gives what that gave, and the checksum of each variable.
+pub(super) fn write_beside<T: Send>(
+    jobs: &[Job<'_>],
+    files: &DataFiles,
+    threads: usize,
+    other: impl FnOnce() -> Result<T> + Send,
+) -> Result<(T, Vec<Crc>)> {
+    let (mut given, mut other) = (None, Some(other));
+    if threads < 2 || jobs.len() < MANY {
+        given = other.take().map(|other| other()).transpose()?;
+    }
     let tasks = tasks(jobs);
-    let run = |buffer: &mut Vec<u8>, number| match tasks.get(number) {
-        Some(Task::Gather(range)) => gather(jobs, range.clone(), files, buffer),
-        Some(Task::Part(job, range)) => with_job(jobs, *job, |job| part(job, range.clone(), files, buffer)),
-        Some(Task::Stream(job)) => with_job(jobs, *job, |job| stream(job, files, buffer)),
-        None => Ok(Vec::new()),
+    let (waiting, told) = (Slots::new(other), Mutex::new(given));
+    // What else there is comes first.
+    let before = waiting.len();
+    let run = |buffer: &mut Vec<u8>, number: usize| match number.checked_sub(before).map(|number| tasks.get(number)) {
+        None => {
+            if let Some(other) = waiting.take(number) {
+                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(other()?);
+            }
+            Ok(Vec::new())
+        }
+        Some(Some(Task::Gather(range))) => gather(jobs, range.clone(), files, buffer),
+        Some(Some(Task::Part(job, range))) => with_job(jobs, *job, |job| part(job, range.clone(), files, buffer)),
+        Some(Some(Task::Stream(job))) => with_job(jobs, *job, |job| stream(job, files, buffer)),
+        Some(None) => Ok(Vec::new()),
     };
     let mut crcs = vec![Crc::default(); jobs.len()];
-    for hashed in for_each(tasks.len(), threads, Vec::new, run)?.iter().flatten() {
+    for hashed in for_each(before + tasks.len(), threads, Vec::new, run)?.iter().flatten() {
         if let Some(crc) = crcs.get_mut(hashed.job) {
             *crc = crc.followed_by(hashed.crc, hashed.len);
         }
@@ -71,7 +97,9 @@ pub(super) fn write(jobs: &[Job<'_>], files: &DataFiles, threads: usize) -> Resu
             *crc = framed;
         }
     }
-    Ok(crcs)
+    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let told = told.ok_or_else(|| Error::invalid("what was to be done beside writing was not done"))?;
+    Ok((told, crcs))
 }
 
 /// What is to be done: first what one thread has to do alone, the longest first, then the rest in the order of the

@@ -122,14 +122,19 @@ impl BundleWriter {
     pub fn add_all<'v>(&mut self, variables: impl IntoIterator<Item = Variable<'v>>) -> Result<()> {
         let variables = variables.into_iter();
         let (least, _) = variables.size_hint();
-        let (mut ids, mut jobs) = (Vec::with_capacity(least), Vec::with_capacity(least));
+        let mut jobs: Vec<Job<'v>> = Vec::with_capacity(least);
         for variable in variables {
-            let (id, job) = self.reserve(variable)?;
-            ids.push(id);
+            let job = self.reserve(variable, jobs.len())?;
             jobs.push(job);
         }
         self.data.allocate()?;
-        let crcs = jobs::write(&jobs, &self.data, self.threads)?;
+        let entries = &mut self.entries;
+        let enter = || {
+            jobs.iter()
+                .map(|job| enter(entries, job))
+                .collect::<Result<Vec<EntryId>>>()
+        };
+        let (ids, crcs) = jobs::write_beside(&jobs, &self.data, self.threads, enter)?;
         for (id, crc) in ids.iter().zip(crcs) {
             if let Some(entry) = self.entries.entry_mut(id) {
                 entry.crc32c = crc.masked().0;
@@ -138,9 +143,9 @@ impl BundleWriter {
         Ok(())
     }
 
-    /// Gives a variable its place in a data file and in the index.
-    fn reserve<'v>(&mut self, variable: Variable<'v>) -> Result<(EntryId, Job<'v>)> {
-        let key = self.check(&variable)?;
+    /// Gives a variable its place in a data file, behind those before it, of which so many are not in the index yet.
+    fn reserve<'v>(&mut self, variable: Variable<'v>, waiting: usize) -> Result<Job<'v>> {
+        self.check(&variable, waiting)?;
         let expected = variable.byte_len();
         let VariableParts {
             name,
@@ -180,34 +185,12 @@ impl BundleWriter {
             Payload::Deferred(produce) => Content::Deferred(Slots::new([produce])),
         };
         let place = self.data.reserve(spec.size, self.max_shard_bytes)?;
-        if let Some(part) = part {
-            let (whole, slice) = *part;
-            let slice = slice_proto(&slice);
-            match self.entries.get_mut(&spec.name) {
-                Some(entry) => entry.slices.push(slice),
-                None => drop(self.entries.insert(
-                    spec.name.clone(),
-                    BundleEntryProto {
-                        dtype: dtype.number(),
-                        shape: Some(shape_proto(&whole)),
-                        slices: vec![slice],
-                        ..Default::default()
-                    },
-                )),
-            }
-        }
-        let entry = BundleEntryProto {
-            dtype: dtype.number(),
-            shape: Some(shape_proto(&spec.shape)),
-            shard_id: i32::try_from(place.shard).unwrap_or(i32::MAX),
-            offset: place.offset.cast_signed(),
-            size: spec.size.cast_signed(),
-            // Known when the bytes are written.
-            crc32c: 0,
-            slices: Vec::new(),
-        };
-        let id = self.entries.insert(key, entry);
-        Ok((id, Job { spec, place, content }))
+        Ok(Job {
+            spec,
+            part,
+            place,
+            content,
+        })
     }
 
     /// Publishes the data files, then the index: from that moment the checkpoint exists.
@@ -229,8 +212,8 @@ impl BundleWriter {
         })
     }
 
-    /// The key that the bytes are stored under, if the format can hold them.
-    fn check(&self, variable: &Variable<'_>) -> Result<Vec<u8>> {
+    /// Whether the format can hold a variable.
+    fn check(&self, variable: &Variable<'_>, waiting: usize) -> Result<()> {
         let name = variable.name();
         let limit = |what, value, limit| Error::LimitExceeded {
             path: self.storage.path(&self.prefix),
@@ -243,7 +226,7 @@ impl BundleWriter {
                 "a variable needs a name: the empty one is the bundle's header",
             ));
         }
-        let key = self.check_key(variable)?;
+        check_slice(variable)?;
         let elements = variable
             .shape()
             .element_count()
@@ -279,70 +262,96 @@ impl BundleWriter {
                 self.limits.name_bytes(),
             ));
         }
-        if self.entries.len() as u64 >= self.limits.variables() {
-            return Err(limit(
-                "the number of variables",
-                self.entries.len() as u64 + 1,
-                self.limits.variables(),
-            ));
+        let before = self.entries.len() as u64 + waiting as u64;
+        if before >= self.limits.variables() {
+            return Err(limit("the number of variables", before + 1, self.limits.variables()));
         }
         match variable.byte_len() {
             Some(bytes) if bytes > self.limits.tensor_bytes() => {
                 Err(limit("the size of a variable", bytes, self.limits.tensor_bytes()))
             }
-            _ => Ok(key),
-        }
-    }
-
-    /// The key, if it is free.
-    fn check_key(&self, variable: &Variable<'_>) -> Result<Vec<u8>> {
-        let there = self.entries.get(variable.key());
-        let Some((whole, slice)) = partition(variable) else {
-            return match there {
-                Some(_) => Err(Error::DuplicateName {
-                    name: variable.name().into_owned(),
-                }),
-                None => self.check_slice(variable).map(|()| variable.key().to_vec()),
-            };
-        };
-        self.check_slice(variable)?;
-        let key = slice_key(variable.key(), &slice.key_extents());
-        if there.is_some_and(|entry| entry.slices.is_empty()) || self.entries.get(&key).is_some() {
-            let name = format!("{}[{slice}]", variable.name());
-            return Err(Error::DuplicateName { name });
-        }
-        let differs = |entry: &BundleEntryProto| {
-            entry.dtype != variable.dtype().number() || entry.shape.as_ref() != Some(&shape_proto(whole))
-        };
-        match there.is_some_and(differs) {
-            true => Err(Error::invalid(format!(
-                "slice {slice} of `{}`: all slices of a variable need the same dtype and the same shape of the whole",
-                variable.name()
-            ))),
-            false => Ok(key),
-        }
-    }
-
-    /// Whether a slice has the shape that its extents say.
-    fn check_slice(&self, variable: &Variable<'_>) -> Result<()> {
-        let Some((whole, slice)) = variable.part() else {
-            return Ok(());
-        };
-        let fits = whole.is_storable() && slice.shape_in(whole).as_ref() == Some(variable.shape());
-        match fits {
-            true => Ok(()),
-            false => Err(Error::invalid(format!(
-                "slice {slice} of `{}`, whose shape is {whole}, cannot have shape {}",
-                variable.name(),
-                variable.shape()
-            ))),
+            _ => Ok(()),
         }
     }
 }
 
-/// The whole and the slice, unless that is the whole: such a variable is not partitioned.
-fn partition<'v>(variable: &'v Variable<'_>) -> Option<(&'v Shape, &'v Slice)> {
-    variable.part().filter(|(whole, slice)| !slice.is_full(whole))
+/// Gives a variable that has a place in a data file one in the index: its own, and for the first slice of a partitioned one that
+/// of the whole. The checksum is known when the bytes are written.
+fn enter(entries: &mut Entries, job: &Job<'_>) -> Result<EntryId> {
+    let (spec, place) = (&job.spec, job.place);
+    let key = free_key(entries, job)?;
+    if let Some(part) = &job.part {
+        let (whole, slice) = part.as_ref();
+        let slice = slice_proto(slice);
+        match entries.get_mut(&spec.name) {
+            Some(entry) => entry.slices.push(slice),
+            None => drop(entries.insert(
+                spec.name.clone(),
+                BundleEntryProto {
+                    dtype: spec.dtype.number(),
+                    shape: Some(shape_proto(whole)),
+                    slices: vec![slice],
+                    ..Default::default()
+                },
+            )),
+        }
+    }
+    let entry = BundleEntryProto {
+        dtype: spec.dtype.number(),
+        shape: Some(shape_proto(&spec.shape)),
+        shard_id: i32::try_from(place.shard).unwrap_or(i32::MAX),
+        offset: place.offset.cast_signed(),
+        size: spec.size.cast_signed(),
+        crc32c: 0,
+        slices: Vec::new(),
+    };
+    Ok(entries.insert(key, entry))
+}
+
+/// The key that the bytes are stored under, if it is free.
+fn free_key(entries: &Entries, job: &Job<'_>) -> Result<Vec<u8>> {
+    let spec = &job.spec;
+    let there = entries.get(&spec.name);
+    let Some(part) = &job.part else {
+        return match there {
+            Some(_) => Err(Error::DuplicateName {
+                name: spec.name().into_owned(),
+            }),
+            None => Ok(spec.name.clone()),
+        };
+    };
+    let (whole, slice) = part.as_ref();
+    let key = slice_key(&spec.name, &slice.key_extents());
+    if there.is_some_and(|entry| entry.slices.is_empty()) || entries.get(&key).is_some() {
+        let name = format!("{}[{slice}]", spec.name());
+        return Err(Error::DuplicateName { name });
+    }
+    let differs = |entry: &BundleEntryProto| {
+        entry.dtype != spec.dtype.number() || entry.shape.as_ref() != Some(&shape_proto(whole))
+    };
+    match there.is_some_and(differs) {
+        true => Err(Error::invalid(format!(
+            "slice {slice} of `{}`: all slices of a variable need the same dtype and the same shape of the whole",
+            spec.name()
+        ))),
+        false => Ok(key),
+    }
+}
+
+/// Whether a slice has the shape that its extents say.
+fn check_slice(variable: &Variable<'_>) -> Result<()> {
+    let Some((whole, slice)) = variable.part() else {
+        return Ok(());
+    };
+    let fits = whole.is_storable() && slice.shape_in(whole).as_ref() == Some(variable.shape());
+    match fits {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "slice {slice} of `{}`, whose shape is {whole}, cannot have shape {}",
+            variable.name(),
+            variable.shape()
+        ))),
+    }
 }
 
 /// The checksum of a payload that has a structure, if it has it.
