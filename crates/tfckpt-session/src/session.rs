@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, Var};
-use tfckpt::{AttrValue, DType, MetaGraph, Signature};
+use tfckpt::{AttrValue, Collection, DType, MetaGraph, Signature};
 
 use crate::attrs::Attrs;
 use crate::compile::{Compiler, Wanted};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::frozen;
 use crate::graph::Graph;
 use crate::limits::Limits;
-use crate::ops::{Kernel, Ops};
+use crate::ops::{Effect, Kernel, Ops};
 use crate::random::Random;
 use crate::run::Program;
 use crate::scope::Scope;
+use crate::tables::Tables;
 use crate::value::{Strings, TfTensor, Value};
 use crate::variables::Variables;
 
@@ -33,7 +35,9 @@ pub struct Session {
     limits: Limits,
     pub(crate) variables: Variables,
     random: Random,
+    tables: Tables,
     without_dropout: bool,
+    without_asserts: bool,
     programs: Mutex<HashMap<Wanted, Arc<Program>>>,
 }
 
@@ -48,19 +52,25 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     /// A session on `device`. Its variables have no values yet: [`restore`](Self::restore) them, or
-    /// [`initialize`](Self::initialize).
+    /// [`initialize`](Self::initialize). Those of a [thawed](Graph::thawed) graph have the values of their constants.
     ///
     /// # Errors
-    /// None at present.
+    /// [`Error::Node`] for a constant of a thawed graph that is damaged.
     pub fn new(graph: &Graph, device: &Device) -> Result<Self> {
+        let variables = Variables::new(graph.known_variables());
+        for (place, TfTensor { tensor, dtype }) in frozen::values(graph.meta(), variables.known(), device)? {
+            variables.put(place, &tensor, dtype, device)?;
+        }
         Ok(Session {
-            variables: Variables::new(graph.known_variables()),
+            variables,
             graph: graph.shared(),
             device: device.clone(),
             ops: Ops::new(),
             limits: Limits::default(),
             random: Random::new(),
+            tables: Tables::of(graph.directory()),
             without_dropout: false,
+            without_asserts: false,
             programs: Mutex::default(),
         })
     }
@@ -78,6 +88,23 @@ impl Session {
     #[must_use]
     pub fn without_dropout(mut self, without: bool) -> Self {
         self.without_dropout = without;
+        self.forget();
+        self
+    }
+
+    /// Another directory in which files are looked for that the graph names, vocabularies of its tables, by the last part of
+    /// their names. Default: `assets/` beside the graph, and the graph's own directory.
+    #[must_use]
+    pub fn with_assets(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.tables.directories.push(directory.into());
+        self
+    }
+
+    /// Leaves out what the graph asserts: nothing is checked, and operations that are needed for checks alone need not be there.
+    /// Default: false, and then a claim that does not hold is [`Error::Assertion`], as TensorFlow's `InvalidArgumentError`.
+    #[must_use]
+    pub fn without_asserts(mut self, without: bool) -> Self {
+        self.without_asserts = without;
         self.forget();
         self
     }
@@ -143,11 +170,15 @@ impl Session {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_tracked(&self, fetches: &[&str], feeds: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
-        let wanted = wanted(fetches, &[], feeds.iter().map(|(name, _)| *name));
-        self.carry_out(wanted, self.typed(feeds)?, true)?
+        self.run_values_tracked(fetches, feeds)?
             .into_iter()
             .map(to_tensor)
             .collect()
+    }
+
+    pub(crate) fn run_values_tracked(&self, fetches: &[&str], feeds: &[(&str, &Tensor)]) -> Result<Vec<Value>> {
+        let wanted = wanted(fetches, &[], feeds.iter().map(|(name, _)| *name));
+        self.carry_out(wanted, self.typed(feeds)?, true)
     }
 
     /// Does the operations called `targets`, and all that must be done before: `init`, `train_op`. They may change variables.
@@ -176,14 +207,22 @@ impl Session {
     /// [`Error::Unknown`] for a signature or an input that is not there; otherwise as [`run`](Self::run).
     pub fn run_signature(&self, name: &str, feeds: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         let signature = self.signature(name)?;
-        let fed = feeds.iter().map(|(input, tensor)| {
-            let known = signature.inputs.get(*input);
-            let info = known.ok_or_else(|| unknown("input of a signature", input, signature.inputs.keys()))?;
-            Ok((info.name.as_str(), *tensor))
-        });
-        let fed = fed.collect::<Result<Vec<(&str, &Tensor)>>>()?;
+        let fed = by_names_of(&signature, feeds)?;
         let fetches: Vec<&str> = signature.outputs.values().map(|info| info.name.as_str()).collect();
         let results = self.run(&fetches, &fed)?;
+        Ok(signature.outputs.keys().cloned().zip(results).collect())
+    }
+
+    /// As [`run_signature`](Self::run_signature), with values of any kind: the strings that an Estimator's export parses, and
+    /// classes by name.
+    ///
+    /// # Errors
+    /// As [`run_signature`](Self::run_signature).
+    pub fn run_signature_values(&self, name: &str, feeds: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+        let signature = self.signature(name)?;
+        let fed = by_names_of(&signature, feeds)?;
+        let fetches: Vec<&str> = signature.outputs.values().map(|info| info.name.as_str()).collect();
+        let results = self.run_values(&fetches, &fed)?;
         Ok(signature.outputs.keys().cloned().zip(results).collect())
     }
 
@@ -242,16 +281,56 @@ impl Session {
 
     fn carry_out(&self, wanted: Wanted, feeds: Vec<(&str, Value)>, tracked: bool) -> Result<Vec<Value>> {
         let program = self.program(wanted)?;
+        if program.uses_tables {
+            self.fill_tables()?;
+        }
+        let feeds = feeds.into_iter().map(|(_, value)| value).collect();
+        self.run_program(&program, feeds, tracked)
+    }
+
+    fn run_program(&self, program: &Program, feeds: Vec<Value>, tracked: bool) -> Result<Vec<Value>> {
         let context = Context {
             device: &self.device,
             limits: &self.limits,
             variables: &self.variables,
             random: &self.random,
+            tables: &self.tables,
             tracked,
             copies: program.writes,
             depth: 0,
         };
-        program.run(feeds.into_iter().map(|(_, value)| value).collect(), &context)
+        program.run(feeds, &context)
+    }
+
+    /// Does what fills the graph's tables, once, as `tf.tables_initializer()` and the loader of a SavedModel do.
+    fn fill_tables(&self) -> Result<()> {
+        let mut filled = self.tables.filled.lock().unwrap_or_else(PoisonError::into_inner);
+        if *filled {
+            return Ok(());
+        }
+        let fills = self
+            .graph
+            .nodes()
+            .filter(|node| node.op().starts_with("InitializeTable"));
+        let mut targets: Vec<String> = fills.map(|node| node.name().to_owned()).collect();
+        let op = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+        for (name, collection) in self.graph.collections() {
+            if let ("table_initializer" | "saved_model_main_op" | "legacy_init_op", Collection::Nodes(nodes)) =
+                (name, collection)
+            {
+                targets.extend(nodes.iter().map(|node| op(node)));
+            }
+        }
+        if let Ok(signature) = self.signature("__saved_model_init_op") {
+            targets.extend(signature.outputs.values().map(|info| op(&info.name)));
+        }
+        if !targets.is_empty() {
+            let names: Vec<&str> = targets.iter().map(String::as_str).collect();
+            let program = self.program(wanted(&[], &names, std::iter::empty()))?;
+            self.run_program(&program, Vec::new(), false)?;
+        }
+        *filled = true;
+        Ok(())
     }
 
     /// The program for what is wanted, compiled if it is wanted for the first time.
@@ -268,8 +347,10 @@ impl Session {
             &self.limits,
             &self.variables,
             &self.random,
+            &self.tables,
         );
         compiler.without_dropout = self.without_dropout;
+        compiler.without_asserts = self.without_asserts;
         let program = Arc::new(compiler.compile(scope, &wanted)?);
         programs.insert(wanted, program.clone());
         Ok(program)
@@ -281,7 +362,7 @@ impl Session {
 
     /// Whether an operation changes variables.
     pub(crate) fn changes_variables(&self, op: &str) -> bool {
-        self.ops.get(op).is_some_and(|op| op.writes)
+        self.ops.get(op).is_some_and(|op| op.effect == Effect::Writes)
     }
 
     /// The dtype of indices of rows: int32 unless the graph says otherwise.
@@ -332,7 +413,17 @@ fn wanted<'n>(fetches: &[&str], targets: &[&str], feeds: impl Iterator<Item = &'
     }
 }
 
-fn to_tensor(value: Value) -> Result<Tensor> {
+/// Feeds by the names of tensors, instead of those of the signature.
+fn by_names_of<'s, T: Clone>(signature: &'s Signature, feeds: &[(&str, T)]) -> Result<Vec<(&'s str, T)>> {
+    let named = feeds.iter().map(|(input, value)| {
+        let known = signature.inputs.get(*input);
+        let info = known.ok_or_else(|| unknown("input of a signature", input, signature.inputs.keys()))?;
+        Ok((info.name.as_str(), value.clone()))
+    });
+    named.collect()
+}
+
+pub(crate) fn to_tensor(value: Value) -> Result<Tensor> {
     match value {
         Value::Tensor(tensor) => Ok(tensor.tensor),
         Value::Strings(Strings { dims, .. }) => Err(Error::operand(format!(
