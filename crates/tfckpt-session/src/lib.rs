@@ -70,6 +70,7 @@ mod recognised;
 mod restore;
 mod run;
 mod scope;
+mod serving;
 mod session;
 mod tables;
 mod training;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, Var};
-use tfckpt::{AttrValue, Collection, DType, MetaGraph, Signature};
+use tfckpt::{AttrValue, DType, MetaGraph};
 
 use crate::attrs::Attrs;
 use crate::compile::{Compiler, Wanted};
@@ -35,7 +35,7 @@ pub struct Session {
     limits: Limits,
     pub(crate) variables: Variables,
     random: Random,
-    tables: Tables,
+    pub(crate) tables: Tables,
     without_dropout: bool,
     without_asserts: bool,
     programs: Mutex<HashMap<Wanted, Arc<Program>>>,
@@ -201,40 +201,6 @@ impl Session {
         self.carry_out(wanted, feeds.to_vec(), false)
     }
 
-    /// Runs a signature of the graph: feeds and results by the names that it gives them.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] for a signature or an input that is not there; otherwise as [`run`](Self::run).
-    pub fn run_signature(&self, name: &str, feeds: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let signature = self.signature(name)?;
-        let fed = by_names_of(&signature, feeds)?;
-        let fetches: Vec<&str> = signature.outputs.values().map(|info| info.name.as_str()).collect();
-        let results = self.run(&fetches, &fed)?;
-        Ok(signature.outputs.keys().cloned().zip(results).collect())
-    }
-
-    /// As [`run_signature`](Self::run_signature), with values of any kind: the strings that an Estimator's export parses, and
-    /// classes by name.
-    ///
-    /// # Errors
-    /// As [`run_signature`](Self::run_signature).
-    pub fn run_signature_values(&self, name: &str, feeds: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
-        let signature = self.signature(name)?;
-        let fed = by_names_of(&signature, feeds)?;
-        let fetches: Vec<&str> = signature.outputs.values().map(|info| info.name.as_str()).collect();
-        let results = self.run_values(&fetches, &fed)?;
-        Ok(signature.outputs.keys().cloned().zip(results).collect())
-    }
-
-    fn signature(&self, name: &str) -> Result<Signature> {
-        let mut all = self.graph.signatures();
-        let found = all.find_map(|(known, signature)| (known == name).then_some(signature));
-        found.ok_or_else(|| {
-            let names: Vec<String> = self.graph.signatures().map(|(name, _)| name.to_owned()).collect();
-            unknown("signature", name, names.iter())
-        })
-    }
-
     /// Gives all variables without a value the one that the graph's own initialisers compute.
     ///
     /// # Errors
@@ -288,7 +254,7 @@ impl Session {
         self.run_program(&program, feeds, tracked)
     }
 
-    fn run_program(&self, program: &Program, feeds: Vec<Value>, tracked: bool) -> Result<Vec<Value>> {
+    pub(crate) fn run_program(&self, program: &Program, feeds: Vec<Value>, tracked: bool) -> Result<Vec<Value>> {
         let context = Context {
             device: &self.device,
             limits: &self.limits,
@@ -302,39 +268,8 @@ impl Session {
         program.run(feeds, &context)
     }
 
-    /// Does what fills the graph's tables, once, as `tf.tables_initializer()` and the loader of a SavedModel do.
-    fn fill_tables(&self) -> Result<()> {
-        let mut filled = self.tables.filled.lock().unwrap_or_else(PoisonError::into_inner);
-        if *filled {
-            return Ok(());
-        }
-        let fills = self
-            .graph
-            .nodes()
-            .filter(|node| node.op().starts_with("InitializeTable"));
-        let mut targets: Vec<String> = fills.map(|node| node.name().to_owned()).collect();
-        let op = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
-        for (name, collection) in self.graph.collections() {
-            if let ("table_initializer" | "saved_model_main_op" | "legacy_init_op", Collection::Nodes(nodes)) =
-                (name, collection)
-            {
-                targets.extend(nodes.iter().map(|node| op(node)));
-            }
-        }
-        if let Ok(signature) = self.signature("__saved_model_init_op") {
-            targets.extend(signature.outputs.values().map(|info| op(&info.name)));
-        }
-        if !targets.is_empty() {
-            let names: Vec<&str> = targets.iter().map(String::as_str).collect();
-            let program = self.program(wanted(&[], &names, std::iter::empty()))?;
-            self.run_program(&program, Vec::new(), false)?;
-        }
-        *filled = true;
-        Ok(())
-    }
-
     /// The program for what is wanted, compiled if it is wanted for the first time.
-    fn program(&self, wanted: Wanted) -> Result<Arc<Program>> {
+    pub(crate) fn program(&self, wanted: Wanted) -> Result<Arc<Program>> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = programs.get(&wanted) {
             return Ok(program.clone());
@@ -404,23 +339,13 @@ impl Session {
     }
 }
 
-fn wanted<'n>(fetches: &[&str], targets: &[&str], feeds: impl Iterator<Item = &'n str>) -> Wanted {
+pub(crate) fn wanted<'n>(fetches: &[&str], targets: &[&str], feeds: impl Iterator<Item = &'n str>) -> Wanted {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Wanted {
         fetches: owned(fetches),
         targets: owned(targets),
         feeds: feeds.map(str::to_owned).collect(),
     }
-}
-
-/// Feeds by the names of tensors, instead of those of the signature.
-fn by_names_of<'s, T: Clone>(signature: &'s Signature, feeds: &[(&str, T)]) -> Result<Vec<(&'s str, T)>> {
-    let named = feeds.iter().map(|(input, value)| {
-        let known = signature.inputs.get(*input);
-        let info = known.ok_or_else(|| unknown("input of a signature", input, signature.inputs.keys()))?;
-        Ok((info.name.as_str(), value.clone()))
-    });
-    named.collect()
 }
 
 pub(crate) fn to_tensor(value: Value) -> Result<Tensor> {

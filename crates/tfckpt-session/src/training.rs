@@ -150,6 +150,7 @@ impl Session {
         let (_, kind, settings) = optimizer.ok_or_else(|| Error::Training {
             reason: format!("`{train_op}` does no step of an optimizer that is known"),
         })?;
+        self.slots_of_others(&mut slots);
         let own = own_gradients(&nodes, train_op, &trained);
         let targets: Vec<&str> = before.iter().map(String::as_str).chain([train_op]).collect();
         let gradients = trained.iter().flat_map(Trained::fed).chain(&own);
@@ -172,6 +173,26 @@ impl Session {
 }
 
 impl Session {
+    /// Slots of variables whose step is taken apart into single operations: those that are called as the slots of the others.
+    fn slots_of_others(&self, slots: &mut Vec<(String, Vec<String>)>) {
+        let suffix = |name: &str, slot: &String| slot.strip_prefix(name).map(str::to_owned);
+        let found = slots.iter().find(|(_, own)| !own.is_empty());
+        let suffixes = found.and_then(|(name, own)| own.iter().map(|slot| suffix(name, slot)).collect());
+        let Some(suffixes): Option<Vec<String>> = suffixes else {
+            return;
+        };
+        for known in self.variables.known().iter().filter(|known| known.trainable) {
+            let own: Vec<String> = suffixes
+                .iter()
+                .map(|suffix| format!("{}{suffix}", known.name))
+                .collect();
+            let is_new = !slots.iter().any(|(name, _)| *name == known.name);
+            if is_new && own.iter().all(|slot| self.variables.find(slot).is_some()) {
+                slots.push((known.name.clone(), own));
+            }
+        }
+    }
+
     /// Nodes that change variables and that steps of an optimizer wait for, in the order of the graph.
     fn changed_before(&self, nodes: &HashMap<&str, Node<'_>>, steps: &[Node<'_>]) -> Vec<String> {
         let mut seen: HashSet<&str> = steps.iter().map(|step| step.name()).collect();

@@ -130,6 +130,12 @@ impl Network {
             .session
             .training_by(case["loss"].as_str().unwrap(), case["train_op"].as_str().unwrap())
             .unwrap();
+        // Every variable with a gradient has its slots, whatever the form of its step.
+        let slots = &training.optimizer().slots;
+        for name in texts(&self.case("gradients")["variables"]) {
+            let own = slots.iter().find(|(variable, _)| variable == name);
+            assert!(own.is_some_and(|(_, slots)| !slots.is_empty()), "{name} has no slots");
+        }
         let mut largest = 0f64;
         for (step, theirs) in losses.iter().enumerate() {
             let feeds = self.feeds(&format!("train/feed/{step}"), &texts(&case["feeds"]));

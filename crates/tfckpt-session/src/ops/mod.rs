@@ -20,6 +20,7 @@ mod elementwise;
 mod example;
 mod fingerprint;
 mod gather;
+mod gathered;
 mod grads;
 mod integers;
 mod largest;
