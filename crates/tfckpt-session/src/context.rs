@@ -5,6 +5,7 @@ use candle_core::Device;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::random::Random;
+use crate::tables::Tables;
 use crate::variables::Variables;
 
 /// What kernels may know besides their operands.
@@ -14,6 +15,7 @@ pub struct Context<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) variables: &'a Variables,
     pub(crate) random: &'a Random,
+    pub(crate) tables: &'a Tables,
     /// Whether gradients are wanted: kernels then compute in ways that Candle follows back.
     pub(crate) tracked: bool,
     /// Whether the program changes variables: values that were read before must then stay as they were.
@@ -39,6 +41,15 @@ impl Context<'_> {
     /// [`Error::Limit`].
     pub fn elements(&self, dims: &[usize], element_size: usize) -> Result<usize> {
         self.limits.elements(dims, element_size)
+    }
+
+    /// Compares the size of strings of these lengths that are about to be made with what is allowed.
+    pub(crate) fn text_bytes(&self, lengths: impl IntoIterator<Item = usize>) -> Result<()> {
+        let each = lengths
+            .into_iter()
+            .map(|length| length.saturating_add(size_of::<Vec<u8>>()));
+        let total = each.fold(0usize, usize::saturating_add);
+        self.elements(&[total], 1).map(|_| ())
     }
 
     /// One call deeper.

@@ -80,6 +80,14 @@ pub enum Error {
         name: String,
     },
 
+    /// The graph claims something that does not hold. [`Session::without_asserts`](crate::Session::without_asserts) leaves such
+    /// claims out.
+    #[error("assertion failed: {}", data.join(" "))]
+    Assertion {
+        /// What the graph has to say: messages, and the first elements of values.
+        data: Vec<String>,
+    },
+
     /// A limit was hit.
     #[error("{what} is {value}, the limit is {limit}: raise it in `Limits` if the graph is trusted")]
     Limit {

@@ -8,6 +8,7 @@ use tfckpt::{AttrValue, Collection, GraphVariable, MetaGraph, SaverInfo, Signatu
 
 use crate::dtype::is_supported;
 use crate::error::Result;
+use crate::frozen;
 use crate::keys::saved_model_keys;
 use crate::ops::Ops;
 use crate::variables::Known;
@@ -17,6 +18,8 @@ use crate::variables::Known;
 pub struct Graph {
     meta: Arc<MetaGraph>,
     prefix: Option<PathBuf>,
+    directory: Option<PathBuf>,
+    thawed: bool,
 }
 
 /// An operation that a graph uses.
@@ -64,13 +67,47 @@ impl Graph {
         let graph = Graph::from(MetaGraph::open(path)?);
         Ok(Graph {
             prefix: beside(path),
+            directory: match path.is_dir() {
+                true => Some(path.to_owned()),
+                false => path.parent().map(Path::to_owned),
+            },
             ..graph
         })
+    }
+
+    /// The graph with the weights of a frozen one as variables again, under the names of their constants: a session then has
+    /// values for them from the start, [`Session::run_tracked`](crate::Session::run_tracked) leads gradients to them, and
+    /// [`Session::save_weights`](crate::Session::save_weights) hands them on.
+    ///
+    /// Weights are the constants of floats that are handed on as variables are read, by `dense/kernel/read` or
+    /// `dense/MatMul/ReadVariableOp`; in a graph that was simplified such that nothing is, all floats that are no scalars. All
+    /// count as trainable: a frozen graph does not say which were.
+    ///
+    /// ```no_run
+    /// # fn main() -> tfckpt_session::Result<()> {
+    /// use candle_core::Device;
+    /// use tfckpt_session::{Session, import_meta_graph};
+    ///
+    /// let graph = import_meta_graph("frozen.pb")?.thawed();
+    /// let session = Session::new(&graph, &Device::Cpu)?;
+    /// session.save_weights("weights/model")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn thawed(mut self) -> Self {
+        self.thawed = true;
+        self
     }
 
     /// What the file says: nodes, functions, everything.
     pub fn meta(&self) -> &MetaGraph {
         &self.meta
+    }
+
+    /// Where it was read.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
     }
 
     pub(crate) fn shared(&self) -> Arc<MetaGraph> {
@@ -152,9 +189,14 @@ impl Graph {
             part: variable
                 .part
                 .as_ref()
-                .map(|(_, whole, slice)| (whole.clone(), slice.clone())),
+                .map(|(name, whole, slice)| (name.clone(), whole.clone(), slice.clone())),
+            frozen: false,
         };
-        self.meta.variables().iter().map(known).collect()
+        let mut all: Vec<Known> = self.meta.variables().iter().map(known).collect();
+        if self.thawed {
+            all.extend(frozen::weights(&self.meta));
+        }
+        all
     }
 }
 
@@ -163,6 +205,8 @@ impl From<MetaGraph> for Graph {
         Graph {
             meta: Arc::new(meta),
             prefix: None,
+            directory: None,
+            thawed: false,
         }
     }
 }
@@ -175,7 +219,7 @@ pub fn supported_ops() -> Vec<String> {
 }
 
 /// Operations that the compiler itself turns into something else.
-const BUILT_IN: [&str; 29] = [
+const BUILT_IN: [&str; 28] = [
     "Const",
     "HostConst",
     "Placeholder",
@@ -205,7 +249,6 @@ const BUILT_IN: [&str; 29] = [
     "RestoreV2",
     "MergeV2Checkpoints",
     "ShardedFilename",
-    "Assert",
 ];
 
 /// The checkpoint that belongs to the graph at `path`.

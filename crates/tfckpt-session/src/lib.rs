@@ -8,6 +8,8 @@
 //! | compute any tensor of it | [`Session::run`], [`Session::run_signature`] |
 //! | fine-tune with an optimizer of Candle | [`Session::run_tracked`], [`Session::variables`] |
 //! | train on with the graph's own optimizer | [`Session::training`], [`Training`] |
+//! | make a frozen graph's constants variables again | [`Graph::thawed`] |
+//! | hand the variables to a model of another framework, by name | [`Session::save_weights`], [`Session::weights`] |
 //! | save for TensorFlow | [`Session::save`], [`Session::to_save`] |
 //! | add an operation | [`Session::register`] |
 //!
@@ -57,15 +59,20 @@ mod compile;
 mod context;
 mod dtype;
 mod error;
+mod frozen;
 mod graph;
+mod holders;
 mod keys;
 mod limits;
 mod ops;
 mod random;
+mod recognised;
 mod restore;
 mod run;
 mod scope;
+mod serving;
 mod session;
+mod tables;
 mod training;
 mod value;
 mod variables;
@@ -74,9 +81,11 @@ pub use attrs::Attrs;
 pub use context::Context;
 pub use error::{Error, Missing, Result};
 pub use graph::{Graph, UsedOp, import_meta_graph, supported_ops};
+pub use holders::{Stack, TensorArray};
 pub use limits::Limits;
 pub use ops::{Args, Kernel};
 pub use restore::Restored;
 pub use session::Session;
+pub use tables::Table;
 pub use training::{Optimizer, Setting, Training};
 pub use value::{Strings, TfTensor, Value};

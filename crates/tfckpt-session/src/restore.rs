@@ -121,11 +121,52 @@ impl Session {
                 false => variable.non_trainable(),
             };
             all.push(match &known.part {
-                Some((whole, slice)) => variable.slice_of(whole.clone(), slice.clone()),
+                Some((_, whole, slice)) => variable.slice_of(whole.clone(), slice.clone()),
                 None => variable,
             });
         }
         Ok(all)
+    }
+
+    /// All variables that have values under the names that the graph itself has for them, whatever its saver calls them; parts of
+    /// a partitioned one together make the whole. So the weights of a SavedModel are `dense/kernel`, not
+    /// `layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE`.
+    ///
+    /// # Errors
+    /// Candle's, if a tensor cannot be brought to the CPU.
+    pub fn weights(&self) -> Result<Vec<Variable<'static>>> {
+        let mut all = Vec::new();
+        for (place, known) in self.variables.known().iter().enumerate() {
+            let Some((var, dtype)) = self.variables.get(place) else {
+                continue;
+            };
+            let tensor = TfTensor {
+                tensor: var.as_detached_tensor(),
+                dtype,
+            };
+            let bytes = to_bytes(&tensor)?;
+            let name = known.part.as_ref().map_or(&known.name, |(whole, ..)| whole);
+            let variable = Variable::from_bytes(name.as_str(), dtype, var.dims(), bytes);
+            all.push(match &known.part {
+                Some((_, whole, slice)) => variable.slice_of(whole.clone(), slice.clone()),
+                None => variable,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Writes [`weights`](Self::weights) as a checkpoint at `prefix`, without the graph: what a model that is written in Rust is
+    /// loaded from by name, one of Burn by `tfckpt_burn::TfCheckpointStore`, one of Candle by `tfckpt_candle::var_builder`. For
+    /// TensorFlow, and to go on with the graph, there is [`save`](Self::save).
+    ///
+    /// # Errors
+    /// [`Error::Operand`] for a prefix without a name; those of [`BundleWriter`].
+    pub fn save_weights(&self, prefix: impl AsRef<Path>) -> Result<PathBuf> {
+        let prefix = prefix.as_ref();
+        let (directory, name) = place(prefix)?;
+        create(directory, prefix)?;
+        write(directory, name, self.weights()?)?;
+        Ok(prefix.to_owned())
     }
 
     /// Saves all variables that the graph's saver saves at `prefix`, `run/model.ckpt-360`, with the graph beside it, byte for
@@ -137,35 +178,51 @@ impl Session {
     /// [`Error::Uninitialized`]; those of [`BundleWriter`].
     pub fn save(&self, prefix: impl AsRef<Path>) -> Result<PathBuf> {
         let prefix = prefix.as_ref();
-        let directory = prefix.parent().unwrap_or(Path::new(""));
-        let name = prefix.file_name().and_then(|name| name.to_str());
-        let name =
-            name.ok_or_else(|| Error::operand(format!("`{}` is no prefix of a checkpoint", prefix.display())))?;
-        let io = |error| tfckpt::Error::Io {
-            action: "write",
-            path: prefix.with_extension("meta"),
-            source: error,
-        };
-        let mut variables = self.to_save()?;
-        variables.sort_by(|a, b| a.key().cmp(b.key()));
-        std::fs::create_dir_all(if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            directory
-        })
-        .map_err(io)?;
+        let (directory, name) = place(prefix)?;
+        let variables = self.to_save()?;
+        create(directory, prefix)?;
         let mut meta = prefix.as_os_str().to_owned();
         meta.push(".meta");
         let mut partial = meta.clone();
         partial.push(".tmp");
-        std::fs::write(&partial, self.graph().to_bytes()).map_err(io)?;
-        std::fs::rename(&partial, &meta).map_err(io)?;
-        let storage = std::sync::Arc::new(LocalDir::new(directory));
-        let mut writer = BundleWriter::create(storage, name)?;
-        writer.add_all(variables)?;
-        writer.finish()?;
+        std::fs::write(&partial, self.graph().to_bytes()).map_err(not_written(prefix))?;
+        std::fs::rename(&partial, &meta).map_err(not_written(prefix))?;
+        write(directory, name, variables)?;
         Ok(prefix.to_owned())
     }
+}
+
+/// The directory of a prefix, and its name there.
+fn place(prefix: &Path) -> Result<(&Path, &str)> {
+    let name = prefix.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Error::operand(format!("`{}` is no prefix of a checkpoint", prefix.display())))?;
+    Ok((prefix.parent().unwrap_or(Path::new("")), name))
+}
+
+fn create(directory: &Path, prefix: &Path) -> Result<()> {
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
+    std::fs::create_dir_all(directory).map_err(not_written(prefix))?;
+    Ok(())
+}
+
+fn not_written(prefix: &Path) -> impl FnOnce(std::io::Error) -> tfckpt::Error {
+    let path = prefix.to_owned();
+    move |source| tfckpt::Error::Io {
+        action: "write",
+        path,
+        source,
+    }
+}
+
+fn write(directory: &Path, name: &str, mut variables: Vec<Variable<'_>>) -> Result<()> {
+    variables.sort_by(|a, b| a.key().cmp(b.key()));
+    let mut writer = BundleWriter::create(std::sync::Arc::new(LocalDir::new(directory)), name)?;
+    writer.add_all(variables)?;
+    writer.finish()?;
+    Ok(())
 }
 
 /// The part of the checkpoint's variable that this one is, or why it does not fit.
@@ -174,7 +231,7 @@ fn fits(known: &Known, key: &str, checkpoint: &Checkpoint) -> Result<Result<Opti
     if let Some(dtype) = known.dtype.filter(|dtype| *dtype != info.dtype()) {
         return Ok(Err(format!("`{key}` is {}, expected {dtype}", info.dtype())));
     }
-    let slice = known.part.as_ref().map(|(_, slice)| slice.clone());
+    let slice = known.part.as_ref().map(|(_, _, slice)| slice.clone());
     let shape = match &slice {
         Some(slice) => slice.shape_in(info.shape()),
         None => Some(info.shape().clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tfckpt::{Function, MetaGraph, Node};
+use tfckpt::{AttrValue, Function, MetaGraph, Node};
 
 use crate::error::{Error, Result};
 
@@ -120,7 +120,7 @@ impl<'g> Scope<'g> {
         };
         let output = match (self.in_function, parts.next(), parts.next()) {
             (true, Some(output), index) if output.parse::<usize>().is_err() => {
-                first_output(self.op(node), output).saturating_add(number(index)?)
+                self.first_output(node, output).saturating_add(number(index)?)
             }
             (_, index, None) => number(index)?,
             _ => return Err(self.unknown("tensor", name)),
@@ -129,6 +129,35 @@ impl<'g> Scope<'g> {
         match output < 1 << 16 {
             true => Ok(Source::Output(node, output)),
             false => Err(self.unknown("tensor", name)),
+        }
+    }
+
+    /// Whether these are the nodes of a function.
+    pub(crate) fn is_function(&self) -> bool {
+        self.in_function
+    }
+
+    /// The number of the first output that belongs to an output argument.
+    fn first_output(&self, node: usize, arg: &str) -> usize {
+        let count = |key: &str| match self.nodes.get(node).and_then(|node| node.attr(key)) {
+            Some(AttrValue::Int(count)) => usize::try_from(count).unwrap_or(0),
+            Some(AttrValue::List(list)) => list.len(),
+            _ => 0,
+        };
+        let (sparse, dense, ragged) = match self.op(node) {
+            "ParseExample" => ("Nsparse", "Ndense", ""),
+            "ParseSingleExample" => ("num_sparse", "Tdense", ""),
+            "ParseExampleV2" => ("num_sparse", "Tdense", "ragged_value_types"),
+            op => return first_output(op, arg),
+        };
+        let (sparse, dense, ragged) = (count(sparse), count(dense), count(ragged));
+        match arg {
+            "sparse_values" => sparse,
+            "sparse_shapes" => 2 * sparse,
+            "dense_values" => 3 * sparse,
+            "ragged_values" => 3 * sparse + dense,
+            "ragged_row_splits" => 3 * sparse + dense + ragged,
+            _ => 0,
         }
     }
 
@@ -231,6 +260,19 @@ fn first_output(op: &str, arg: &str) -> usize {
         "LSTMBlockCell" | "BlockLSTM" | "BlockLSTMV2" => &["i", "cs", "f", "o", "ci", "co", "h"],
         "GRUBlockCell" => &["r", "u", "c", "h"],
         "TensorArrayV3" => &["handle", "flow"],
+        "TensorArrayGradV3" => &["grad_handle", "flow_out"],
+        "LookupTableExport" | "LookupTableExportV2" => &["keys", "values"],
+        "StringSplit" | "StringSplitV2" => &["indices", "values", "shape"],
+        "SparseReshape" => &["output_indices", "output_shape"],
+        "SparseFillEmptyRows" => &[
+            "output_indices",
+            "output_values",
+            "empty_row_indicator",
+            "reverse_index_map",
+        ],
+        "FakeQuantWithMinMaxVarsGradient" | "FakeQuantWithMinMaxVarsPerChannelGradient" => {
+            &["backprops_wrt_input", "backprop_wrt_min", "backprop_wrt_max"]
+        }
         "TensorArrayConcatV3" => &["value", "lengths"],
         "TensorListPopBack" => &["output_handle", "tensor"],
         "TensorListConcat" | "TensorListConcatV2" => &["tensor", "lengths"],

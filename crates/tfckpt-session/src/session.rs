@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, Var};
-use tfckpt::{AttrValue, DType, MetaGraph, Signature};
+use tfckpt::{AttrValue, DType, MetaGraph};
 
 use crate::attrs::Attrs;
 use crate::compile::{Compiler, Wanted};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::frozen;
 use crate::graph::Graph;
 use crate::limits::Limits;
-use crate::ops::{Kernel, Ops};
+use crate::ops::{Effect, Kernel, Ops};
 use crate::random::Random;
 use crate::run::Program;
 use crate::scope::Scope;
+use crate::tables::Tables;
 use crate::value::{Strings, TfTensor, Value};
 use crate::variables::Variables;
 
@@ -33,7 +35,9 @@ pub struct Session {
     limits: Limits,
     pub(crate) variables: Variables,
     random: Random,
+    pub(crate) tables: Tables,
     without_dropout: bool,
+    without_asserts: bool,
     programs: Mutex<HashMap<Wanted, Arc<Program>>>,
 }
 
@@ -48,19 +52,25 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     /// A session on `device`. Its variables have no values yet: [`restore`](Self::restore) them, or
-    /// [`initialize`](Self::initialize).
+    /// [`initialize`](Self::initialize). Those of a [thawed](Graph::thawed) graph have the values of their constants.
     ///
     /// # Errors
-    /// None at present.
+    /// [`Error::Node`] for a constant of a thawed graph that is damaged.
     pub fn new(graph: &Graph, device: &Device) -> Result<Self> {
+        let variables = Variables::new(graph.known_variables());
+        for (place, TfTensor { tensor, dtype }) in frozen::values(graph.meta(), variables.known(), device)? {
+            variables.put(place, &tensor, dtype, device)?;
+        }
         Ok(Session {
-            variables: Variables::new(graph.known_variables()),
+            variables,
             graph: graph.shared(),
             device: device.clone(),
             ops: Ops::new(),
             limits: Limits::default(),
             random: Random::new(),
+            tables: Tables::of(graph.directory()),
             without_dropout: false,
+            without_asserts: false,
             programs: Mutex::default(),
         })
     }
@@ -78,6 +88,23 @@ impl Session {
     #[must_use]
     pub fn without_dropout(mut self, without: bool) -> Self {
         self.without_dropout = without;
+        self.forget();
+        self
+    }
+
+    /// Another directory in which files are looked for that the graph names, vocabularies of its tables, by the last part of
+    /// their names. Default: `assets/` beside the graph, and the graph's own directory.
+    #[must_use]
+    pub fn with_assets(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.tables.directories.push(directory.into());
+        self
+    }
+
+    /// Leaves out what the graph asserts: nothing is checked, and operations that are needed for checks alone need not be there.
+    /// Default: false, and then a claim that does not hold is [`Error::Assertion`], as TensorFlow's `InvalidArgumentError`.
+    #[must_use]
+    pub fn without_asserts(mut self, without: bool) -> Self {
+        self.without_asserts = without;
         self.forget();
         self
     }
@@ -143,11 +170,15 @@ impl Session {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_tracked(&self, fetches: &[&str], feeds: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
-        let wanted = wanted(fetches, &[], feeds.iter().map(|(name, _)| *name));
-        self.carry_out(wanted, self.typed(feeds)?, true)?
+        self.run_values_tracked(fetches, feeds)?
             .into_iter()
             .map(to_tensor)
             .collect()
+    }
+
+    pub(crate) fn run_values_tracked(&self, fetches: &[&str], feeds: &[(&str, &Tensor)]) -> Result<Vec<Value>> {
+        let wanted = wanted(fetches, &[], feeds.iter().map(|(name, _)| *name));
+        self.carry_out(wanted, self.typed(feeds)?, true)
     }
 
     /// Does the operations called `targets`, and all that must be done before: `init`, `train_op`. They may change variables.
@@ -168,32 +199,6 @@ impl Session {
     ) -> Result<Vec<Value>> {
         let wanted = wanted(fetches, targets, feeds.iter().map(|(name, _)| *name));
         self.carry_out(wanted, feeds.to_vec(), false)
-    }
-
-    /// Runs a signature of the graph: feeds and results by the names that it gives them.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] for a signature or an input that is not there; otherwise as [`run`](Self::run).
-    pub fn run_signature(&self, name: &str, feeds: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let signature = self.signature(name)?;
-        let fed = feeds.iter().map(|(input, tensor)| {
-            let known = signature.inputs.get(*input);
-            let info = known.ok_or_else(|| unknown("input of a signature", input, signature.inputs.keys()))?;
-            Ok((info.name.as_str(), *tensor))
-        });
-        let fed = fed.collect::<Result<Vec<(&str, &Tensor)>>>()?;
-        let fetches: Vec<&str> = signature.outputs.values().map(|info| info.name.as_str()).collect();
-        let results = self.run(&fetches, &fed)?;
-        Ok(signature.outputs.keys().cloned().zip(results).collect())
-    }
-
-    fn signature(&self, name: &str) -> Result<Signature> {
-        let mut all = self.graph.signatures();
-        let found = all.find_map(|(known, signature)| (known == name).then_some(signature));
-        found.ok_or_else(|| {
-            let names: Vec<String> = self.graph.signatures().map(|(name, _)| name.to_owned()).collect();
-            unknown("signature", name, names.iter())
-        })
     }
 
     /// Gives all variables without a value the one that the graph's own initialisers compute.
@@ -242,20 +247,29 @@ impl Session {
 
     fn carry_out(&self, wanted: Wanted, feeds: Vec<(&str, Value)>, tracked: bool) -> Result<Vec<Value>> {
         let program = self.program(wanted)?;
+        if program.uses_tables {
+            self.fill_tables()?;
+        }
+        let feeds = feeds.into_iter().map(|(_, value)| value).collect();
+        self.run_program(&program, feeds, tracked)
+    }
+
+    pub(crate) fn run_program(&self, program: &Program, feeds: Vec<Value>, tracked: bool) -> Result<Vec<Value>> {
         let context = Context {
             device: &self.device,
             limits: &self.limits,
             variables: &self.variables,
             random: &self.random,
+            tables: &self.tables,
             tracked,
             copies: program.writes,
             depth: 0,
         };
-        program.run(feeds.into_iter().map(|(_, value)| value).collect(), &context)
+        program.run(feeds, &context)
     }
 
     /// The program for what is wanted, compiled if it is wanted for the first time.
-    fn program(&self, wanted: Wanted) -> Result<Arc<Program>> {
+    pub(crate) fn program(&self, wanted: Wanted) -> Result<Arc<Program>> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = programs.get(&wanted) {
             return Ok(program.clone());
@@ -268,8 +282,10 @@ impl Session {
             &self.limits,
             &self.variables,
             &self.random,
+            &self.tables,
         );
         compiler.without_dropout = self.without_dropout;
+        compiler.without_asserts = self.without_asserts;
         let program = Arc::new(compiler.compile(scope, &wanted)?);
         programs.insert(wanted, program.clone());
         Ok(program)
@@ -281,7 +297,7 @@ impl Session {
 
     /// Whether an operation changes variables.
     pub(crate) fn changes_variables(&self, op: &str) -> bool {
-        self.ops.get(op).is_some_and(|op| op.writes)
+        self.ops.get(op).is_some_and(|op| op.effect == Effect::Writes)
     }
 
     /// The dtype of indices of rows: int32 unless the graph says otherwise.
@@ -323,7 +339,7 @@ impl Session {
     }
 }
 
-fn wanted<'n>(fetches: &[&str], targets: &[&str], feeds: impl Iterator<Item = &'n str>) -> Wanted {
+pub(crate) fn wanted<'n>(fetches: &[&str], targets: &[&str], feeds: impl Iterator<Item = &'n str>) -> Wanted {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Wanted {
         fetches: owned(fetches),
@@ -332,7 +348,7 @@ fn wanted<'n>(fetches: &[&str], targets: &[&str], feeds: impl Iterator<Item = &'
     }
 }
 
-fn to_tensor(value: Value) -> Result<Tensor> {
+pub(crate) fn to_tensor(value: Value) -> Result<Tensor> {
     match value {
         Value::Tensor(tensor) => Ok(tensor.tensor),
         Value::Strings(Strings { dims, .. }) => Err(Error::operand(format!(

@@ -8,11 +8,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use tfckpt::{AttrValue, Collection, MetaGraph, Node};
+use tfckpt::Node;
 
 use crate::error::{Error, Result};
 use crate::ops::{applies, is_sparse, sparse_rows};
-use crate::session::Session;
+use crate::recognised::{
+    is_summed_alone, node_name, own_gradients, raw_gradient, settings, shared_with_loss, steps_of, train_op,
+    variable_of, without_zero,
+};
+use crate::session::{Session, to_tensor};
 use crate::value::{TfTensor, Value};
 
 /// The training operation of a graph, recognised: what it trains, by what optimizer, and where gradients go in.
@@ -25,16 +29,28 @@ pub struct Training {
     /// Nodes that change variables before the steps do: moving averages of batches. TensorFlow waits for them in nodes that
     /// compute gradients, which are not run here.
     before: Vec<String>,
+    /// Gradients that the graph computes itself, in a run before the steps: those of rows that are clipped, or that an optimizer
+    /// takes apart.
+    own: Vec<String>,
+    /// What is computed for the loss and needed for the steps, too: statistics of batches.
+    shared: Vec<String>,
 }
 
 /// A variable that is trained, and the tensor that is its gradient in the graph.
 #[derive(Debug, Clone)]
-struct Trained {
+pub(crate) struct Trained {
     variable: usize,
     name: String,
-    gradient: String,
+    pub(crate) gradient: String,
     /// The tensor with the rows that the step is for, if it is for some only.
-    rows: Option<String>,
+    pub(crate) rows: Option<String>,
+}
+
+impl Trained {
+    /// The tensors that are fed.
+    pub(crate) fn fed(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.gradient).chain(&self.rows)
+    }
 }
 
 /// What a graph's training operation does.
@@ -95,14 +111,28 @@ impl Session {
                 name: name.clone(),
                 suggestion: None,
             })?;
-            if is_sparse(node.op()) {
-                trained.push(Trained {
-                    variable,
-                    name: name.clone(),
-                    gradient: operand(step.gradient).to_owned(),
-                    rows: Some(operand(sparse_rows(step)).to_owned()),
-                });
-                slots.push((name.clone(), own_slots.to_vec()));
+            slots.push((name.clone(), own_slots.to_vec()));
+            let is_sparse = is_sparse(node.op());
+            let is_dense_settings = |found: &Option<(bool, _, _)>| found.as_ref().is_some_and(|(sparse, ..)| !sparse);
+            if !is_dense_settings(&optimizer) {
+                // Of a step for rows, the operands after the gradient are one further on.
+                let shift =
+                    |(name, place): &(&'static str, usize)| (*name, place + usize::from(*place > step.gradient));
+                let places: Vec<(&str, usize)> = match is_sparse {
+                    true => step.settings.iter().map(shift).collect(),
+                    false => step.settings.to_vec(),
+                };
+                optimizer = Some((is_sparse, step.kind, settings(&nodes, &places, node)));
+            }
+            if is_sparse {
+                if is_summed_alone(&nodes, operand(step.gradient)) {
+                    trained.push(Trained {
+                        variable,
+                        name: name.clone(),
+                        gradient: operand(step.gradient).to_owned(),
+                        rows: Some(operand(sparse_rows(step)).to_owned()),
+                    });
+                }
                 continue;
             }
             trained.push(Trained {
@@ -116,15 +146,21 @@ impl Session {
                     ),
                 })?,
             });
-            slots.push((name.clone(), own_slots.to_vec()));
-            optimizer.get_or_insert_with(|| (step.kind, settings(&nodes, step.settings, node)));
         }
-        let (kind, settings) = optimizer.ok_or_else(|| Error::Training {
+        let (_, kind, settings) = optimizer.ok_or_else(|| Error::Training {
             reason: format!("`{train_op}` does no step of an optimizer that is known"),
         })?;
+        self.slots_of_others(&mut slots);
+        let own = own_gradients(&nodes, train_op, &trained);
+        let targets: Vec<&str> = before.iter().map(String::as_str).chain([train_op]).collect();
+        let gradients = trained.iter().flat_map(Trained::fed).chain(&own);
+        let fed = gradients.map(|name| without_zero(name)).collect();
+        let shared = shared_with_loss(&nodes, loss, &targets, &fed, |op| self.changes_variables(op));
         Ok(Training {
             loss: loss.to_owned(),
             train_op: train_op.to_owned(),
+            own,
+            shared,
             trained,
             before,
             optimizer: Optimizer {
@@ -137,6 +173,26 @@ impl Session {
 }
 
 impl Session {
+    /// Slots of variables whose step is taken apart into single operations: those that are called as the slots of the others.
+    fn slots_of_others(&self, slots: &mut Vec<(String, Vec<String>)>) {
+        let suffix = |name: &str, slot: &String| slot.strip_prefix(name).map(str::to_owned);
+        let found = slots.iter().find(|(_, own)| !own.is_empty());
+        let suffixes = found.and_then(|(name, own)| own.iter().map(|slot| suffix(name, slot)).collect());
+        let Some(suffixes): Option<Vec<String>> = suffixes else {
+            return;
+        };
+        for known in self.variables.known().iter().filter(|known| known.trainable) {
+            let own: Vec<String> = suffixes
+                .iter()
+                .map(|suffix| format!("{}{suffix}", known.name))
+                .collect();
+            let is_new = !slots.iter().any(|(name, _)| *name == known.name);
+            if is_new && own.iter().all(|slot| self.variables.find(slot).is_some()) {
+                slots.push((known.name.clone(), own));
+            }
+        }
+    }
+
     /// Nodes that change variables and that steps of an optimizer wait for, in the order of the graph.
     fn changed_before(&self, nodes: &HashMap<&str, Node<'_>>, steps: &[Node<'_>]) -> Vec<String> {
         let mut seen: HashSet<&str> = steps.iter().map(|step| step.name()).collect();
@@ -193,10 +249,16 @@ impl Training {
     pub fn step_with(&self, session: &Session, feeds: &[(&str, &Tensor)], fetches: &[&str]) -> Result<Vec<Tensor>> {
         let mut wanted = vec![self.loss.as_str()];
         wanted.extend(fetches);
-        let results = session.run_tracked(&wanted, feeds)?;
+        let count = wanted.len();
+        wanted.extend(self.shared.iter().map(String::as_str));
+        let mut results = session.run_values_tracked(&wanted, feeds)?;
+        let shared = results.drain(count..).map(Value::detached_copy);
+        let shared = shared.collect::<Result<Vec<Value>>>()?;
+        let results = results.into_iter().map(to_tensor).collect::<Result<Vec<Tensor>>>()?;
         let loss = results.first().ok_or_else(|| Error::graph("a loss without a value"))?;
         let gradients = loss.sum_all()?.backward()?;
-        self.apply(session, feeds, &gradients)?;
+        let shared = self.shared.iter().map(String::as_str).zip(shared);
+        self.apply_with(session, feeds, &gradients, shared.collect())?;
         Ok(results.iter().map(Tensor::detach).collect())
     }
 
@@ -205,7 +267,29 @@ impl Training {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn apply(&self, session: &Session, feeds: &[(&str, &Tensor)], gradients: &GradStore) -> Result<()> {
+        self.apply_with(session, feeds, gradients, Vec::new())
+    }
+
+    /// `shared` are tensors that were computed already.
+    fn apply_with(
+        &self,
+        session: &Session,
+        feeds: &[(&str, &Tensor)],
+        gradients: &GradStore,
+        shared: Vec<(&str, Value)>,
+    ) -> Result<()> {
         let mut fed = session.typed(feeds)?;
+        let rows = self.rows(session, feeds)?;
+        let own = match self.own.is_empty() {
+            true => Vec::new(),
+            // Before any variable is another one.
+            false => {
+                let names: Vec<&str> = self.own.iter().map(String::as_str).collect();
+                session.run_values(&names, &fed)?
+            }
+        };
+        fed.extend(self.own.iter().map(String::as_str).zip(own));
+        fed.extend(shared);
         for trained in &self.trained {
             let uninitialized = || Error::Uninitialized {
                 name: trained.name.clone(),
@@ -215,8 +299,11 @@ impl Training {
                 reason: format!("the loss `{}` does not depend on `{}`", self.loss, trained.name),
             })?;
             let mut tensor = gradient.detach();
-            if let Some(rows) = &trained.rows {
-                let touched = touched(&tensor)?;
+            if let Some(rows_name) = &trained.rows {
+                let touched = match rows.get(rows_name.as_str()) {
+                    Some(rows) => rows.clone(),
+                    None => touched(&tensor)?,
+                };
                 let count = touched.len();
                 let places = Tensor::from_vec(touched, count, &candle_core::Device::Cpu)?;
                 tensor = match count {
@@ -225,9 +312,8 @@ impl Training {
                         .contiguous()?
                         .index_select(&places.to_device(tensor.device())?, 0)?,
                 };
-                let rows_dtype = session.row_dtype(rows);
-                let places = TfTensor::new(places, rows_dtype)?;
-                fed.push((rows.as_str(), Value::Tensor(places)));
+                let places = TfTensor::new(places, session.row_dtype(rows_name))?;
+                fed.push((rows_name.as_str(), Value::Tensor(places)));
             }
             fed.push((trained.gradient.as_str(), Value::Tensor(TfTensor { tensor, dtype })));
         }
@@ -237,7 +323,29 @@ impl Training {
     }
 }
 
-/// The rows that a gradient is not zero in: those that were looked up.
+impl Training {
+    /// The rows that were looked up, by the tensors that have them, as far as they follow from what is fed.
+    fn rows(&self, session: &Session, feeds: &[(&str, &Tensor)]) -> Result<HashMap<&str, Vec<i64>>> {
+        let mut found = HashMap::new();
+        for name in self.trained.iter().filter_map(|trained| trained.rows.as_deref()) {
+            match session.run_values(&[name], &session.typed(feeds)?) {
+                Ok(values) => {
+                    if let Some(Value::Tensor(rows)) = values.first() {
+                        // The gradient of a row that was looked up twice is the sum already.
+                        let mut seen = HashSet::new();
+                        let rows = rows.to_ints()?.into_iter().filter(|row| seen.insert(*row));
+                        found.insert(name, rows.collect());
+                    }
+                }
+                Err(Error::NotFed { .. } | Error::Unsupported { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The rows that a gradient is not zero in: those that were looked up, almost.
 fn touched(gradient: &Tensor) -> Result<Vec<i64>> {
     let rows = gradient.dim(0)?;
     let flat = gradient.reshape((rows, gradient.elem_count() / rows.max(1)))?;
@@ -248,131 +356,4 @@ fn touched(gradient: &Tensor) -> Result<Vec<i64>> {
         .to_vec1::<f64>()?;
     let set = sums.into_iter().enumerate().filter(|(_, sum)| *sum != 0.0);
     Ok(set.map(|(row, _)| i64::try_from(row).unwrap_or(i64::MAX)).collect())
-}
-
-/// The node and the output of a tensor's name.
-fn node_name(tensor: &str) -> &str {
-    let name = tensor.strip_prefix('^').unwrap_or(tensor);
-    name.split(':').next().unwrap_or_default()
-}
-
-/// The training operation that the graph names, or else the last one that steps of an optimizer lead to.
-fn train_op(graph: &MetaGraph) -> Result<String> {
-    let named = graph
-        .collections()
-        .find_map(|(name, collection)| match (name, collection) {
-            ("train_op", Collection::Nodes(names)) => names.first().cloned(),
-            _ => None,
-        });
-    if let Some(name) = named {
-        return Ok(node_name(&name).to_owned());
-    }
-    let mut reached: HashSet<&str> = HashSet::new();
-    let mut last = None;
-    // Nodes come after those that they need, as TensorFlow writes them.
-    for node in graph.nodes() {
-        let is_step = applies(node.op()).is_some();
-        if is_step || node.inputs().iter().any(|input| reached.contains(node_name(input))) {
-            reached.insert(node.name());
-            let is_group = matches!(node.op(), "NoOp" | "AssignAdd" | "AssignAddVariableOp") || is_step;
-            if is_group && !node.name().starts_with("save") {
-                last = Some(node.name());
-            }
-        }
-    }
-    last.map(str::to_owned).ok_or_else(|| Error::Training {
-        reason: "the graph has no step of an optimizer: it was saved without one, for prediction".to_owned(),
-    })
-}
-
-/// The optimizer's steps that an operation does.
-fn steps_of<'g>(nodes: &HashMap<&str, Node<'g>>, train_op: &str) -> Result<Vec<Node<'g>>> {
-    let first = nodes.get(train_op).ok_or_else(|| Error::Unknown {
-        what: "operation",
-        name: train_op.to_owned(),
-        suggestion: None,
-    })?;
-    let mut seen: HashSet<&str> = HashSet::from([first.name()]);
-    let mut stack = vec![*first];
-    let mut steps = Vec::new();
-    while let Some(node) = stack.pop() {
-        if applies(node.op()).is_some() {
-            // What a step needs is no step.
-            steps.push(node);
-            continue;
-        }
-        for input in node.inputs() {
-            if let Some(next) = nodes.get(node_name(input))
-                && seen.insert(next.name())
-            {
-                stack.push(*next);
-            }
-        }
-    }
-    steps.sort_by_key(|node| node.name());
-    Ok(steps)
-}
-
-/// So many nodes are followed from a step to a gradient: clipping takes five.
-const FOLLOWED: usize = 32;
-
-/// The variable that a step changes.
-fn variable_of(nodes: &HashMap<&str, Node<'_>>, operand: &str) -> String {
-    let mut name = node_name(operand);
-    for _ in 0..FOLLOWED {
-        match nodes.get(name) {
-            Some(node) if matches!(node.op(), "Identity" | "RefIdentity" | "Enter") => {
-                name = node.inputs().first().map_or(name, |input| node_name(input));
-            }
-            _ => break,
-        }
-    }
-    name.to_owned()
-}
-
-/// The gradient as the graph computes it, before it is clipped or scaled: the first tensor on the way back that lies in the
-/// scope of `tf.gradients`.
-fn raw_gradient(nodes: &HashMap<&str, Node<'_>>, operand: &str) -> Option<String> {
-    let mut tensor = operand;
-    for _ in 0..FOLLOWED {
-        let name = node_name(tensor);
-        let in_scope = name.split('/').rev().skip(1).any(|part| {
-            part == "gradients"
-                || part
-                    .strip_prefix("gradients_")
-                    .is_some_and(|number| number.parse::<u32>().is_ok())
-        });
-        if in_scope {
-            return Some(tensor.to_owned());
-        }
-        let node = nodes.get(name)?;
-        tensor = node.inputs().iter().find(|input| !input.starts_with('^'))?;
-    }
-    None
-}
-
-fn settings(nodes: &HashMap<&str, Node<'_>>, names: &[(&str, usize)], node: Node<'_>) -> BTreeMap<String, Setting> {
-    let setting = |(name, place): &(&str, usize)| {
-        let tensor = node.inputs().get(*place)?;
-        let constant = nodes.get(node_name(tensor)).filter(|node| node.op() == "Const");
-        let setting = match constant.and_then(|node| number(*node)) {
-            Some(value) => Setting::Constant(value),
-            None => Setting::Tensor(tensor.clone()),
-        };
-        Some(((*name).to_owned(), setting))
-    };
-    names.iter().filter_map(setting).collect()
-}
-
-/// The value of a constant that is one number.
-fn number(node: Node<'_>) -> Option<f64> {
-    let Some(AttrValue::Tensor(tensor)) = node.attr("value") else {
-        return None;
-    };
-    let bytes = tensor.to_bytes(8)?;
-    match tensor.dtype()? {
-        tfckpt::DType::Float32 => Some(f64::from(f32::from_le_bytes(bytes.try_into().ok()?))),
-        tfckpt::DType::Float64 => Some(f64::from_le_bytes(bytes.try_into().ok()?)),
-        _ => None,
-    }
 }

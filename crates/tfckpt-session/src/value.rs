@@ -1,12 +1,14 @@
 //! What flows along the edges of a graph.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use tfckpt::DType;
 
 use crate::dtype::{carried, is_int, natural};
 use crate::error::{Error, Result};
+use crate::holders::{Stack, TensorArray};
+use crate::tables::Table;
 
 /// A value on its way from one node to another.
 #[derive(Debug, Clone)]
@@ -19,7 +21,11 @@ pub enum Value {
     /// A variable of the graph.
     Variable(usize),
     /// A `TensorArray`, which its operations change.
-    Array(Arc<Mutex<Vec<Option<TfTensor>>>>),
+    Array(Arc<TensorArray>),
+    /// A stack, which its operations change.
+    Stack(Arc<Stack>),
+    /// A table from keys to values.
+    Table(Arc<Table>),
     /// A `TensorList`, which its operations copy.
     List(Arc<Vec<Option<TfTensor>>>),
     /// The side of a branch that was not taken.
@@ -168,10 +174,20 @@ impl Value {
             Value::Strings(_) => "strings",
             Value::Variable(_) => "a variable",
             Value::Array(_) => "a TensorArray",
+            Value::Stack(_) => "a stack",
+            Value::Table(_) => "a table",
             Value::List(_) => "a TensorList",
             Value::Dead => "the side of a branch that was not taken",
             Value::Done => "nothing",
         }
+    }
+
+    /// A copy that no gradients lead through, and that stays as it is when variables change.
+    pub(crate) fn detached_copy(self) -> Result<Self> {
+        Ok(match self {
+            Value::Tensor(tensor) => Value::Tensor(tensor.with(tensor.tensor.detach().copy()?)),
+            value => value,
+        })
     }
 
     /// The bytes that it takes in memory, not counting what it shares.

@@ -21,8 +21,10 @@ pub(crate) struct Known {
     pub(crate) trainable: bool,
     /// The node that sets its first value.
     pub(crate) initializer: String,
-    /// The part of a variable of the checkpoint that it is.
-    pub(crate) part: Option<(Shape, Slice)>,
+    /// The part of a variable of the checkpoint that it is: that one's name, its shape, and which part.
+    pub(crate) part: Option<(String, Shape, Slice)>,
+    /// Whether it is a constant in the graph.
+    pub(crate) frozen: bool,
 }
 
 /// The graph's variables and their values. Those that are set again keep their storage, if shape and dtype stay.
@@ -48,6 +50,12 @@ impl Variables {
 
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         self.known.iter().position(|known| known.name == name)
+    }
+
+    /// The variable that a constant of the graph is.
+    pub(crate) fn find_frozen(&self, name: &str) -> Option<usize> {
+        self.find(name)
+            .filter(|place| self.known.get(*place).is_some_and(|known| known.frozen))
     }
 
     /// The live variable.

@@ -24,4 +24,15 @@ fn the_document_names_every_operation() {
         .filter(|op| !document.contains(&format!("`{op}`")))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+    let count = format!("{} operations.", supported_ops().len());
+    assert!(document.contains(&count), "docs/session.md does not say: {count}");
+    // Nor does it name one that there is not.
+    let all = supported_ops();
+    let table = document.split("| family | operations |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let named = rows.flat_map(|row| row.split('|').nth(2).unwrap_or_default().split(','));
+    for name in named {
+        let name = name.trim().trim_matches('`');
+        assert!(all.iter().any(|op| op == name), "{name} is not supported");
+    }
 }

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use support::{digits, repository};
 use tfckpt::MetaGraph;
 use tfckpt_session::{Error, Graph, Limits, Missing, Session, TfTensor, Value, import_meta_graph};
-use wire::{attr, constant, dtype, meta_graph, node, number};
+use wire::{attr, bytes, constant, dtype, meta_graph, node, number};
 
 const FLOAT: u64 = 1;
 const INT: u64 = 3;
@@ -278,4 +278,91 @@ fn damaged_graphs_give_errors_and_never_panic() {
     }
     assert!(parsed > 20 && ran > 0, "{parsed} {ran}: the test has lost its point");
     println!("{parsed} of 180 parsed, {ran} ran");
+}
+
+#[test]
+fn a_claim_that_does_not_hold_is_an_error_with_its_message_unless_claims_are_left_out() {
+    const BOOL: u64 = 10;
+    const STRING: u64 = 7;
+    let text = [number(1, STRING), bytes(2, &[]), bytes(8, b"not all:")].concat();
+    let nodes = [
+        node("x", "Placeholder", &[], &[dtype("dtype", FLOAT)]),
+        node("holds", "Placeholder", &[], &[dtype("dtype", BOOL)]),
+        node(
+            "message",
+            "Const",
+            &[],
+            &[dtype("dtype", STRING), attr("value", &bytes(8, &text))],
+        ),
+        node("claim", "Assert", &["holds", "message", "x"], &[]),
+        node("group", "NoOp", &["^claim"], &[]),
+        node("y", "Neg", &["x", "^group"], &[dtype("T", FLOAT)]),
+        node("z", "Neg", &["x"], &[dtype("T", FLOAT)]),
+    ];
+    let x = Tensor::from_vec(vec![1f32, 2.5, -3.0, 4.0], 4, &Device::Cpu).unwrap();
+    let holds = |holds: u8| Tensor::new(holds, &Device::Cpu).unwrap();
+    let run = |session: &Session, name: &str, truth: u8| {
+        let feeds = [("x", &x), ("holds", &holds(truth))];
+        session
+            .run(&[name], &feeds)
+            .map(|mut found| found.remove(0).to_vec1::<f32>().unwrap())
+    };
+    let plain = session(&nodes);
+    assert_eq!(run(&plain, "y", 1).unwrap(), [-1.0, -2.5, 3.0, -4.0]);
+    let error = run(&plain, "y", 0).unwrap_err();
+    assert!(error.to_string().contains("`claim`"), "{error}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "assertion failed: not all: [1 2.5 -3 ...]");
+    // Nobody waits for it there.
+    assert_eq!(run(&plain, "z", 0).unwrap(), [-1.0, -2.5, 3.0, -4.0]);
+    let without = session(&nodes).without_asserts(true);
+    assert_eq!(run(&without, "y", 0).unwrap(), [-1.0, -2.5, 3.0, -4.0]);
+}
+
+#[test]
+fn a_loop_that_pops_more_than_it_pushed_is_an_error() {
+    let nodes = [
+        constant("most", INT, &[], &ints(&[-1])),
+        node("stack", "StackV2", &["most"], &[dtype("elem_type", FLOAT)]),
+        node("popped", "StackPopV2", &["stack"], &[dtype("elem_type", FLOAT)]),
+    ];
+    let error = session(&nodes).run(&["popped"], &[]).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("a stack that is empty"), "{source}");
+}
+
+#[test]
+fn strings_that_would_be_repeated_beyond_the_limit_are_an_error_before_they_are_made() {
+    const STRING: u64 = 7;
+    let strings = |name: &str, dims: &[u64], texts: &[&[u8]]| {
+        let dims: Vec<u8> = dims.iter().flat_map(|dim| bytes(2, &number(1, *dim))).collect();
+        let texts: Vec<u8> = texts.iter().flat_map(|text| bytes(8, text)).collect();
+        let tensor = [number(1, STRING), bytes(2, &dims), texts].concat();
+        node(
+            name,
+            "Const",
+            &[],
+            &[dtype("dtype", STRING), attr("value", &bytes(8, &tensor))],
+        )
+    };
+    let long = vec![b'x'; 1 << 16];
+    let nodes = [
+        strings("long", &[], &[&long]),
+        strings("row", &[1], &[&long]),
+        strings("many", &[1 << 12], &[b""]),
+        constant("dims", INT, &[1], &ints(&[1 << 12])),
+        constant("zero", INT, &[], &ints(&[0])),
+        node("zeros", "Fill", &["dims", "zero"], &[dtype("T", INT)]),
+        node("filled", "Fill", &["dims", "long"], &[dtype("T", STRING)]),
+        node("joined", "StringJoin", &["long", "many"], &[]),
+        node("gathered", "Gather", &["row", "zeros"], &[dtype("Tparams", STRING)]),
+    ];
+    let session = session(&nodes).with_limits(Limits::new().with_tensor_bytes(16 << 20));
+    for name in ["filled", "joined", "gathered"] {
+        let error = session.run_values(&[name], &[]).unwrap_err();
+        let Error::Node { source, .. } = &error else {
+            panic!("{name}: {error}")
+        };
+        assert!(matches!(**source, Error::Limit { .. }), "{name}: {source}");
+    }
 }

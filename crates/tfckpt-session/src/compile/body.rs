@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Compiler;
 use super::loops::Frame;
 use crate::error::{Error, Result};
-use crate::ops::{Kernel, Point};
+use crate::ops::{Effect, Kernel, Point};
 use crate::run::{Operand, Program, Step};
 use crate::scope::{Scope, Source};
 use crate::value::Value;
@@ -20,7 +20,7 @@ pub(super) struct Body<'s, 'g> {
     given: HashSet<Source>,
     /// Nodes that are done.
     done: HashSet<usize>,
-    /// Nodes after which a variable is another one.
+    /// Nodes that do something besides giving results, and those after them.
     pub(super) effects: Arc<Vec<bool>>,
     /// What comes out of the loops whose steps are there, by frame.
     pub(super) loops: HashMap<&'g str, Vec<Operand>>,
@@ -52,7 +52,7 @@ pub(super) struct NewStep<'n> {
 
 impl<'s, 'g> Body<'s, 'g> {
     pub(super) fn new(scope: &'s Scope<'g>, compiler: &mut Compiler<'g>) -> Self {
-        let effects = Arc::new(scope.after(|node| compiler.changes_variables(scope, node)));
+        let effects = Arc::new(scope.after(|node| compiler.effect(scope, node) > Effect::None));
         Self::inside(scope, effects, 0)
     }
 
@@ -171,6 +171,7 @@ impl<'s, 'g> Body<'s, 'g> {
             params: self.params,
             fetches,
             writes: self.writes,
+            uses_tables: false,
         };
         super::fuse::fuse(&mut program);
         mark_last_uses(&mut program);
@@ -242,8 +243,8 @@ impl<'s, 'g> Body<'s, 'g> {
         Ok(needs)
     }
 
-    /// Nodes that must be done before: those that change variables, and those that tell which side of a branch this is.
-    fn relevant_controls(&self, node: usize) -> impl Iterator<Item = usize> {
+    /// Nodes that must be done before: those that do something, and those that tell which side of a branch this is.
+    pub(super) fn relevant_controls(&self, node: usize) -> impl Iterator<Item = usize> {
         let controls = self.scope.control(node).iter().copied();
         controls.filter(|&control| {
             let changes = self.effects.get(control).is_some_and(|changes| *changes);

@@ -7,32 +7,38 @@ use super::Compiler;
 use crate::attrs::Attrs;
 use crate::dtype::{carried, is_int};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::value::{Strings, TfTensor, Value};
 
 /// The value of a constant, on the device.
 pub(super) fn decode(attrs: &Attrs<'_>, compiler: &mut Compiler<'_>) -> Result<Value> {
+    decode_constant(attrs, compiler.device, compiler.limits, &mut compiler.constant_bytes)
+}
+
+/// The value of a constant, on the device. `all` counts the bytes of all constants.
+pub(crate) fn decode_constant(attrs: &Attrs<'_>, device: &Device, limits: &Limits, all: &mut u64) -> Result<Value> {
     let Some(AttrValue::Tensor(tensor)) = attrs.get("value") else {
         return Err(Error::graph("a constant without a value"));
     };
     let wrong = || Error::graph("the values of a constant do not fit its shape");
     let (dtype, shape) = (tensor.dtype().ok_or_else(wrong)?, tensor.shape().ok_or_else(wrong)?);
     let size = carried(dtype).map_or(size_of::<Vec<u8>>(), |dtype| dtype.size_in_bytes());
-    let count = compiler.limits.elements(shape.dims(), size)?;
-    compiler.constant_bytes += count as u64 * size as u64;
-    compiler.limits.check_constants(compiler.constant_bytes)?;
+    let count = limits.elements(shape.dims(), size)?;
+    *all += count as u64 * size as u64;
+    limits.check_constants(*all)?;
     if dtype == DType::String {
         let last = tensor.strings().last().cloned().unwrap_or_default();
         let mut elements = tensor.strings().to_vec();
         if elements.len() > count {
             return Err(wrong());
         }
-        compiler.constant_bytes += (count - elements.len()) as u64 * last.len() as u64;
-        compiler.limits.check_constants(compiler.constant_bytes)?;
+        *all += (count - elements.len()) as u64 * last.len() as u64;
+        limits.check_constants(*all)?;
         elements.resize(count, last);
         return Ok(Value::Strings(Strings::new(elements, shape.dims())?));
     }
-    let bytes = tensor.to_bytes(compiler.limits.tensor_bytes()).ok_or_else(wrong)?;
-    Ok(from_bytes(&bytes, dtype, shape.dims(), compiler.device)?.into())
+    let bytes = tensor.to_bytes(limits.tensor_bytes()).ok_or_else(wrong)?;
+    Ok(from_bytes(&bytes, dtype, shape.dims(), device)?.into())
 }
 
 /// A tensor of elements that lie little-endian and row-major. Integers stay on the CPU.

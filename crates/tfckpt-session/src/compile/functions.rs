@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tfckpt::AttrValue;
+use tfckpt::{AttrValue, Node};
 
 use super::Compiler;
 use super::body::Body;
 use crate::attrs::Attrs;
 use crate::error::{Error, Result};
-use crate::ops::{Kernel, truth};
+use crate::ops::{Effect, Kernel, truth};
 use crate::run::{Case, Cell, Loop};
 use crate::scope::{Scope, Source};
 
@@ -81,7 +81,7 @@ impl<'s, 'g> Body<'s, 'g> {
     }
 
     fn function(&mut self, name: &str, compiler: &mut Compiler<'g>) -> Result<Cell> {
-        self.writes |= compiler.function_changes_variables(name);
+        self.writes |= compiler.function_effect(name) == Effect::Writes;
         compiler.function(name)
     }
 }
@@ -129,20 +129,24 @@ impl<'g> Compiler<'g> {
         Ok(cell)
     }
 
-    /// Whether a node changes variables.
-    pub(super) fn changes_variables(&mut self, scope: &Scope<'g>, node: usize) -> bool {
-        let op = scope.op(node);
-        if let Some(op) = self.ops.get(op) {
-            return op.writes;
-        }
+    /// What a node does besides giving results.
+    pub(super) fn effect(&mut self, scope: &Scope<'g>, node: usize) -> Effect {
         match scope.nodes.get(node) {
-            Some(definition) => self.calls(Attrs::new(*definition)),
-            None => false,
+            Some(definition) => self.effect_of(*definition),
+            None => Effect::None,
         }
     }
 
-    /// Whether a node calls functions that change variables.
-    fn calls(&mut self, attrs: Attrs<'g>) -> bool {
+    fn effect_of(&mut self, node: Node<'g>) -> Effect {
+        match self.ops.get(node.op()) {
+            Some(_) if node.op() == "Assert" && self.without_asserts => Effect::None,
+            Some(op) => op.effect,
+            None => self.calls(Attrs::new(node)),
+        }
+    }
+
+    /// What the functions do that a node calls.
+    fn calls(&mut self, attrs: Attrs<'g>) -> Effect {
         let mut names: Vec<&'g str> = Vec::new();
         for key in ["f", "then_branch", "else_branch", "cond", "body", "branches"] {
             match attrs.get(key) {
@@ -157,29 +161,30 @@ impl<'g> Compiler<'g> {
         if self.functions.contains_key(attrs.node().op()) {
             names.push(attrs.node().op());
         }
-        names.into_iter().any(|name| self.function_changes_variables(name))
+        let effects = names.into_iter().map(|name| self.function_effect(name));
+        effects.max().unwrap_or_default()
     }
 
-    fn function_changes_variables(&mut self, name: &str) -> bool {
+    fn function_effect(&mut self, name: &str) -> Effect {
         if let Some(known) = self.effects.get(name) {
             return *known;
         }
         let Some(&function) = self.functions.get(name) else {
-            return false;
+            return Effect::None;
         };
-        // One that calls itself changes what its other nodes change. So deep, nothing real is nested.
-        self.effects.insert(name.to_owned(), false);
+        // One that calls itself does what its other nodes do. So deep, nothing real is nested.
+        self.effects.insert(name.to_owned(), Effect::None);
         self.depth += 1;
-        let mut changes = self.limits.check_depth(self.depth).is_err();
-        for node in function.nodes() {
-            changes = changes
-                || match self.ops.get(node.op()) {
-                    Some(op) => op.writes,
-                    None => self.calls(Attrs::new(node)),
-                };
-        }
+        let effect = match self.limits.check_depth(self.depth) {
+            Err(_) => Effect::Writes,
+            Ok(()) => function
+                .nodes()
+                .map(|node| self.effect_of(node))
+                .max()
+                .unwrap_or_default(),
+        };
         self.depth -= 1;
-        self.effects.insert(name.to_owned(), changes);
-        changes
+        self.effects.insert(name.to_owned(), effect);
+        effect
     }
 }

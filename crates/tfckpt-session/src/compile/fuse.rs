@@ -184,6 +184,7 @@ mod tests {
             params: 2,
             fetches: fetches.iter().copied().map(Operand::Slot).collect(),
             writes: false,
+            uses_tables: false,
         }
     }
 

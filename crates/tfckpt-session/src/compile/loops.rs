@@ -36,6 +36,8 @@ struct Merge {
     node: usize,
     enters: Source,
     next: Source,
+    /// The node that goes round: what must be done before it belongs to the body.
+    turn: usize,
 }
 
 impl<'s, 'g> Body<'s, 'g> {
@@ -47,7 +49,7 @@ impl<'s, 'g> Body<'s, 'g> {
             return Ok(frame.clone());
         }
         compiler.limits.check_depth(self.depth + 1)?;
-        let frame = find_frame(scope, name, &self.reach)?;
+        let frame = find_frame(scope, name, &self.reach, |node| self.relevant_controls(node).collect())?;
         self.frames.insert(name, frame.clone());
         Ok(frame)
     }
@@ -58,8 +60,10 @@ impl<'s, 'g> Body<'s, 'g> {
         let scope = self.scope;
         if !self.loops.contains_key(frame.name) {
             let next: Vec<Source> = frame.merges.iter().map(|merge| merge.next).collect();
-            let condition = self.part(&frame, &[frame.condition], compiler)?;
-            let body = self.part(&frame, &next, compiler)?;
+            let before = frame.merges.iter().flat_map(|merge| self.relevant_controls(merge.turn));
+            let before: Vec<usize> = before.collect();
+            let condition = self.part(&frame, &[frame.condition], &[], compiler)?;
+            let body = self.part(&frame, &next, &before, compiler)?;
             if compiler.lacks_any() {
                 return Ok(());
             }
@@ -84,7 +88,13 @@ impl<'s, 'g> Body<'s, 'g> {
     }
 
     /// The program of condition or body.
-    fn part(&mut self, frame: &Frame<'g>, fetches: &[Source], compiler: &mut Compiler<'g>) -> Result<Cell> {
+    fn part(
+        &mut self,
+        frame: &Frame<'g>,
+        fetches: &[Source],
+        targets: &[usize],
+        compiler: &mut Compiler<'g>,
+    ) -> Result<Cell> {
         let scope = self.scope;
         let mut part = Body::inside(scope, self.effects.clone(), self.depth + 1);
         let goes_on = part.constant(Value::Tensor(TfTensor::truths(vec![1], &[])?));
@@ -105,7 +115,7 @@ impl<'s, 'g> Body<'s, 'g> {
                 part.alias(Source::Output(switch, 1), place);
             }
         }
-        let program = part.finish(compiler, fetches, &[])?;
+        let program = part.finish(compiler, fetches, targets)?;
         self.writes |= program.writes;
         let cell: Cell = Arc::new(OnceLock::new());
         let _ = cell.set(program);
@@ -149,7 +159,12 @@ fn frame_of_exit<'g>(scope: &Scope<'g>, exit: usize) -> Result<&'g str> {
 }
 
 /// The loop, as far as it is needed.
-fn find_frame<'g>(scope: &Scope<'g>, name: &'g str, reach: &HashSet<usize>) -> Result<Frame<'g>> {
+fn find_frame<'g>(
+    scope: &Scope<'g>,
+    name: &'g str,
+    reach: &HashSet<usize>,
+    controls: impl Fn(usize) -> Vec<usize>,
+) -> Result<Frame<'g>> {
     let mut merges: Vec<Merge> = Vec::new();
     let mut seen_merges = HashSet::new();
     let mut fixed = Vec::new();
@@ -175,6 +190,11 @@ fn find_frame<'g>(scope: &Scope<'g>, name: &'g str, reach: &HashSet<usize>) -> R
             if seen_merges.insert(node) {
                 let merge = merge_of(scope, node, name)?;
                 stack.push(merge.next);
+                stack.extend(
+                    controls(merge.turn)
+                        .into_iter()
+                        .map(|control| Source::Output(control, 0)),
+                );
                 merges.push(merge);
             }
         }
@@ -190,6 +210,7 @@ fn find_frame<'g>(scope: &Scope<'g>, name: &'g str, reach: &HashSet<usize>) -> R
             waiting.push(node);
         } else {
             stack.extend(inputs);
+            stack.extend(controls(node).into_iter().map(|control| Source::Output(control, 0)));
         }
     }
     let enters = fixed.iter().map(|enter| scope.data(*enter).first().copied());
@@ -207,19 +228,23 @@ fn find_frame<'g>(scope: &Scope<'g>, name: &'g str, reach: &HashSet<usize>) -> R
 
 /// A `Merge` of the loop: where its first value comes from, and the next ones.
 fn merge_of(scope: &Scope<'_>, merge: usize, name: &str) -> Result<Merge> {
-    let (mut enters, mut next) = (None, None);
+    let (mut enters, mut next, mut turn) = (None, None, None);
     for node in scope.data(merge).iter().filter_map(|source| node_of(Some(source))) {
         match scope.op(node) {
-            "NextIteration" | "RefNextIteration" => next = scope.data(node).first().copied(),
+            "NextIteration" | "RefNextIteration" => {
+                next = scope.data(node).first().copied();
+                turn = Some(node);
+            }
             _ if frame_name(scope, node) == Some(name) => enters = scope.data(node).first().copied(),
             _ => {}
         }
     }
-    match (enters, next) {
-        (Some(enters), Some(next)) => Ok(Merge {
+    match (enters, next, turn) {
+        (Some(enters), Some(next), Some(turn)) => Ok(Merge {
             node: merge,
             enters,
             next,
+            turn,
         }),
         _ => Err(Error::graph(format!(
             "a variable of loop `{name}` that does not go round"

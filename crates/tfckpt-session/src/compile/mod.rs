@@ -14,13 +14,14 @@ use tfckpt::{Function, MetaGraph};
 
 use crate::error::{Error, Missing, Result};
 use crate::limits::Limits;
-use crate::ops::Ops;
+use crate::ops::{Effect, Ops};
 use crate::random::Random;
 use crate::run::{Cell, Program};
 use crate::scope::{Scope, Source};
+use crate::tables::Tables;
 use crate::variables::Variables;
 
-pub(crate) use constants::{from_bytes, to_bytes};
+pub(crate) use constants::{decode_constant, from_bytes, to_bytes};
 
 use body::Body;
 
@@ -39,12 +40,17 @@ pub(crate) struct Compiler<'g> {
     pub(crate) limits: &'g Limits,
     pub(crate) variables: &'g Variables,
     pub(crate) random: &'g Random,
+    pub(crate) tables: &'g Tables,
+    /// Whether anything that was compiled needs a table.
+    uses_tables: bool,
     /// Whether dropout is taken out.
     pub(crate) without_dropout: bool,
+    /// Whether claims of the graph are left out.
+    pub(crate) without_asserts: bool,
     functions: HashMap<&'g str, Function<'g>>,
     compiled: HashMap<String, Cell>,
-    /// Functions that change variables, as far as that was asked for.
-    effects: HashMap<String, bool>,
+    /// What functions do besides giving results, as far as that was asked for.
+    effects: HashMap<String, Effect>,
     missing: BTreeMap<String, BTreeSet<String>>,
     missing_dtypes: BTreeMap<&'static str, BTreeSet<String>>,
     constant_bytes: u64,
@@ -60,6 +66,7 @@ impl<'g> Compiler<'g> {
         limits: &'g Limits,
         variables: &'g Variables,
         random: &'g Random,
+        tables: &'g Tables,
     ) -> Self {
         Compiler {
             ops,
@@ -67,7 +74,10 @@ impl<'g> Compiler<'g> {
             limits,
             variables,
             random,
+            tables,
+            uses_tables: false,
             without_dropout: false,
+            without_asserts: false,
             functions: graph
                 .function_library()
                 .map(|function| (function.name(), function))
@@ -97,7 +107,8 @@ impl<'g> Compiler<'g> {
         for feed in &feeds {
             body.param(*feed);
         }
-        let program = body.finish(self, &fetches, &targets)?;
+        let mut program = body.finish(self, &fetches, &targets)?;
+        program.uses_tables = self.uses_tables;
         self.report()?;
         Ok(program)
     }

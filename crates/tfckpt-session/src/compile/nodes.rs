@@ -8,7 +8,7 @@ use crate::attrs::Attrs;
 use crate::context::Context;
 use crate::dtype::is_supported;
 use crate::error::{Error, Result};
-use crate::ops::{Args, Kernel};
+use crate::ops::{Args, Effect, Kernel};
 use crate::run::Operand;
 use crate::scope::{Scope, Source};
 use crate::value::Value;
@@ -40,6 +40,12 @@ impl<'s, 'g> Body<'s, 'g> {
             return Ok(());
         }
         match definition.op() {
+            "Const" if self.frozen(definition.name(), compiler).is_some() => {
+                let variable = self.frozen(definition.name(), compiler).unwrap_or_default();
+                let operand = self.constant(Value::Variable(variable));
+                self.bind(Source::Output(node, 0), operand);
+                Ok(())
+            }
             "Const" | "HostConst" => {
                 let value = constants::decode(&attrs, compiler)?;
                 self.emit_constant(node, value)
@@ -71,6 +77,12 @@ impl<'s, 'g> Body<'s, 'g> {
         }
     }
 
+    /// The variable that a constant of a thawed graph is.
+    fn frozen(&self, name: &str, compiler: &Compiler<'g>) -> Option<usize> {
+        let in_graph = !self.scope.is_function();
+        in_graph.then(|| compiler.variables.find_frozen(name)).flatten()
+    }
+
     fn emit_constant(&mut self, node: usize, value: Value) -> Result<()> {
         let guards = self.guards(node);
         let operand = match guards.is_empty() {
@@ -98,8 +110,9 @@ impl<'s, 'g> Body<'s, 'g> {
             // All that is missing is reported; nothing is going to be run.
             return Ok(());
         }
-        let (pure, refs, writes) = (entry.pure, entry.refs, entry.writes);
-        self.writes |= writes;
+        compiler.uses_tables |= matches!(op, "HashTable" | "HashTableV2");
+        let (pure, refs) = (entry.pure, entry.refs);
+        self.writes |= entry.effect == Effect::Writes;
         let point = compiler.ops.point(op, attrs)?;
         let kernel = (entry.build)(attrs)?;
         let operands = self.operands(node)?;
@@ -181,6 +194,7 @@ impl<'s, 'g> Body<'s, 'g> {
             limits: compiler.limits,
             variables: compiler.variables,
             random: compiler.random,
+            tables: compiler.tables,
             tracked: false,
             copies: false,
             depth: 0,

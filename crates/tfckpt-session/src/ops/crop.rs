@@ -101,7 +101,7 @@ fn crop(args: &Args, linear: bool, outside: f32, context: &Context<'_>) -> Resul
             break;
         }
         let shares = Tensor::from_vec(shares, (count, 1), &Device::Cpu)?.to_device(context.device)?;
-        sum = (sum + super::array::picked(&table, 0, places)?.broadcast_mul(&shares)?)?;
+        sum = (sum + super::turns::picked(&table, 0, places)?.broadcast_mul(&shares)?)?;
     }
     Ok(TfTensor {
         tensor: sum.reshape((boxes.len(), rows, columns, depth))?,

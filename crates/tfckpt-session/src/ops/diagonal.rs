@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::array::mask;
+use super::masks::mask;
 use super::shape::signed;
 use super::table::{Args, Ops, one};
 use crate::context::Context;

@@ -111,7 +111,7 @@ pub(super) fn add(ops: &mut Ops) {
             }
             match rows {
                 0 => Ok(x.clone()),
-                _ => Ok(x.with(super::array::picked(&x.tensor, 0, order)?)),
+                _ => Ok(x.with(super::turns::picked(&x.tensor, 0, order)?)),
             }
         })
     });

@@ -7,9 +7,9 @@
 use candle_core::{Device, Tensor};
 use tfckpt::DType;
 
-use super::array::picked;
 use super::shape::signed;
 use super::table::{Args, Ops, one};
+use super::turns::picked;
 use crate::attrs::Attrs;
 use crate::context::Context;
 use crate::error::{Error, Result};

@@ -55,7 +55,7 @@ pub(super) fn add(ops: &mut Ops) {
                 }
                 let taken = match places.is_empty() {
                     true => x.with(x.tensor.narrow(0, 0, 0)?),
-                    false => x.with(super::array::picked(&x.tensor, 0, places)?),
+                    false => x.with(super::turns::picked(&x.tensor, 0, places)?),
                 };
                 let ids = args.ints(2)?;
                 sums(&taken, &ids, 1, after_last(&ids)?, how, context)

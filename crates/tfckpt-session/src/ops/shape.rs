@@ -55,8 +55,8 @@ pub(super) fn add(ops: &mut Ops) {
         many(|args, context| {
             let dims = args.sizes(0)?;
             if let Value::Strings(text) = args.value(1)? {
-                let count = context.elements(&dims, size_of::<Vec<u8>>())?;
                 let text = text.elements.first().cloned().unwrap_or_default();
+                let count = context.elements(&dims, size_of::<Vec<u8>>() + text.len())?;
                 return Ok(vec![Value::Strings(Strings::new(vec![text; count], &dims)?)]);
             }
             let value = args.tensor(1)?;

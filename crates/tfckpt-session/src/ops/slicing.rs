@@ -2,9 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::array::picked;
 use super::shape::{dims_of, signed, with_dims, zeros};
 use super::table::{Args, Ops, many, one};
+use super::turns::picked;
 use crate::attrs::Attrs;
 use crate::context::Context;
 use crate::error::{Error, Result};

@@ -43,6 +43,8 @@ fn to_dense(args: &mut Args, context: &Context<'_>) -> Result<Vec<Value>> {
     let at = places(&indices, &dims)?;
     if let Value::Strings(values) = args.value(2)? {
         let empty = args.strings(3)?.elements.first().cloned().unwrap_or_default();
+        let longest = values.elements.iter().map(Vec::len).max().unwrap_or(0).max(empty.len());
+        context.elements(&dims, size_of::<Vec<u8>>() + longest)?;
         let mut dense = vec![empty; count];
         for (entry, place) in at.into_iter().enumerate() {
             let value = values.elements.get(if values.elements.len() == 1 { 0 } else { entry });
@@ -157,7 +159,7 @@ fn fill_empty_rows(args: &mut Args, context: &Context<'_>) -> Result<Vec<Value>>
             let table = Tensor::cat(&[&values.tensor, &default.tensor.reshape(1)?], 0)?;
             let taken = match count {
                 0 => table.narrow(0, 0, 0)?,
-                _ => super::array::picked(&table, 0, order.into_iter().map(signed).collect())?,
+                _ => super::turns::picked(&table, 0, order.into_iter().map(signed).collect())?,
             };
             values.with(taken).into()
         }

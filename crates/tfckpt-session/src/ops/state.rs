@@ -35,6 +35,7 @@ pub(super) fn add(ops: &mut Ops) {
             )
         })
     });
+    ops.reads("DisableCopyOnRead", |_| many(|_, _| Ok(Vec::new())));
     for (name, change) in CHANGES {
         ops.writes(name, move |_| {
             many(move |args, context| {
@@ -85,8 +86,6 @@ pub(super) fn add(ops: &mut Ops) {
             })
         });
     }
-    // Of what is asserted, nothing is needed.
-    ops.pure("Assert", |_| many(|_, _| Ok(Vec::new())));
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -26,10 +26,22 @@ pub(crate) struct Op {
     pub(crate) pure: bool,
     /// Whether it takes variables themselves, not their values.
     pub(crate) refs: bool,
-    /// Whether it changes variables.
-    pub(crate) writes: bool,
     /// Whether it is TensorFlow's, and does as that does.
     built_in: bool,
+    /// What it does besides giving results.
+    pub(crate) effect: Effect,
+}
+
+/// What an operation does besides giving results. What does something is done where others wait for it, whether its results are
+/// needed or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effect {
+    #[default]
+    None,
+    /// It fails, or changes what is no variable.
+    Acts,
+    /// It changes variables: values that were read before must then be copies.
+    Writes,
 }
 
 /// All operations by name.
@@ -45,30 +57,46 @@ impl Ops {
         super::activation::add(&mut ops);
         super::arithmetic::add(&mut ops);
         super::array::add(&mut ops);
+        super::arrays::add(&mut ops);
+        super::asserts::add(&mut ops);
+        super::blocks::add(&mut ops);
         super::cast::add(&mut ops);
         super::compare::add(&mut ops);
         super::conv::add(&mut ops);
         super::crop::add(&mut ops);
         super::diagonal::add(&mut ops);
+        super::distinct::add(&mut ops);
+        super::einsum::add(&mut ops);
         super::gather::add(&mut ops);
         super::grads::add(&mut ops);
+        super::largest::add(&mut ops);
         super::linear::add(&mut ops);
         super::lists::add(&mut ops);
+        super::lookup::add(&mut ops);
         super::loss::add(&mut ops);
+        super::masks::add(&mut ops);
         super::math::add(&mut ops);
         super::norm::add(&mut ops);
+        super::pads::add(&mut ops);
+        super::parse::add(&mut ops);
+        super::partition::add(&mut ops);
         super::pool::add(&mut ops);
         super::quantised::add(&mut ops);
         super::random::add(&mut ops);
         super::reduce::add(&mut ops);
         super::resize::add(&mut ops);
         super::rnn::add(&mut ops);
+        super::scatter::add(&mut ops);
         super::segments::add(&mut ops);
         super::shape::add(&mut ops);
         super::slicing::add(&mut ops);
         super::sparse::add(&mut ops);
+        super::stacks::add(&mut ops);
         super::state::add(&mut ops);
+        super::texts::add(&mut ops);
         super::train::add(&mut ops);
+        super::turns::add(&mut ops);
+        super::volumes::add(&mut ops);
         ops.table.values_mut().for_each(|op| op.built_in = true);
         ops
     }
@@ -94,22 +122,27 @@ impl Ops {
 
     /// An operation whose result depends on its operands alone.
     pub(crate) fn pure(&mut self, name: &str, build: impl Fn(&Attrs<'_>) -> Result<Kernel> + Send + Sync + 'static) {
-        self.insert(name, build, true, false, false);
+        self.insert(name, build, true, false, Effect::None);
     }
 
     /// An operation that gives something else each time.
     pub(crate) fn impure(&mut self, name: &str, build: impl Fn(&Attrs<'_>) -> Result<Kernel> + Send + Sync + 'static) {
-        self.insert(name, build, false, false, false);
+        self.insert(name, build, false, false, Effect::None);
     }
 
     /// An operation on variables that it does not change.
     pub(crate) fn reads(&mut self, name: &str, build: impl Fn(&Attrs<'_>) -> Result<Kernel> + Send + Sync + 'static) {
-        self.insert(name, build, false, true, false);
+        self.insert(name, build, false, true, Effect::None);
     }
 
     /// An operation that changes variables.
     pub(crate) fn writes(&mut self, name: &str, build: impl Fn(&Attrs<'_>) -> Result<Kernel> + Send + Sync + 'static) {
-        self.insert(name, build, false, true, true);
+        self.insert(name, build, false, true, Effect::Writes);
+    }
+
+    /// An operation that does something to what is no variable.
+    pub(crate) fn acts(&mut self, name: &str, build: impl Fn(&Attrs<'_>) -> Result<Kernel> + Send + Sync + 'static) {
+        self.insert(name, build, false, false, Effect::Acts);
     }
 
     fn insert(
@@ -118,14 +151,14 @@ impl Ops {
         build: impl Fn(&Attrs<'_>) -> Result<Kernel> + Send + Sync + 'static,
         pure: bool,
         refs: bool,
-        writes: bool,
+        effect: Effect,
     ) {
         let op = Op {
             build: Arc::new(build),
             pure,
             refs,
-            writes,
             built_in: false,
+            effect,
         };
         self.table.insert(name.to_owned(), op);
     }

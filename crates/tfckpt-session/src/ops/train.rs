@@ -293,7 +293,7 @@ impl<'a> Step<'a> {
         let whole = held(self.args.variable(place)?, self.context)?.tensor;
         match &self.rows {
             Some(rows) if rows.is_empty() => Ok(whole.narrow(0, 0, 0)?),
-            Some(rows) => super::array::picked(&whole, 0, rows.clone()),
+            Some(rows) => super::turns::picked(&whole, 0, rows.clone()),
             None => Ok(whole),
         }
     }
@@ -311,7 +311,7 @@ impl<'a> Step<'a> {
                         *slot = super::shape::signed(count + at);
                     }
                 }
-                super::array::picked(&Tensor::cat(&[&whole, &tensor], 0)?, 0, from)?
+                super::turns::picked(&Tensor::cat(&[&whole, &tensor], 0)?, 0, from)?
             }
             None => tensor,
         };

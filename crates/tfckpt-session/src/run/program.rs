@@ -48,6 +48,8 @@ pub(crate) struct Program {
     pub(crate) fetches: Vec<Operand>,
     /// Whether it changes variables.
     pub(crate) writes: bool,
+    /// Whether it looks anything up in tables, which are then filled before.
+    pub(crate) uses_tables: bool,
 }
 
 impl std::fmt::Debug for Program {

@@ -26,22 +26,36 @@ pub(crate) fn digits() -> (Tensor, Tensor) {
     (images, Tensor::from_vec(labels, count, &Device::Cpu).unwrap())
 }
 
-/// The largest relative difference, of numbers above 1, and absolute difference of others. NaN matches NaN alone.
+/// A number that is smaller than this share of the largest one beside it is compared relative to that share: what rounding
+/// leaves in a sum grows with what was summed, not with what is left of it.
+const SHARE: f64 = 1.0 / 32.0;
+
+/// The relative difference of each number: to its own magnitude, or to a [`SHARE`] of the largest magnitude of all. NaN matches NaN
+/// alone, and from nothing but zeros nothing differs a little.
+pub(crate) fn differences(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    relative(ours, theirs, SHARE)
+}
+
+/// The largest difference, relative to the largest magnitude of all: for what a whole network computes, in which single numbers
+/// are what is left of long sums.
 pub(crate) fn difference(ours: &[f64], theirs: &[f64]) -> f64 {
+    relative(ours, theirs, 1.0).into_iter().fold(0.0, f64::max)
+}
+
+fn relative(ours: &[f64], theirs: &[f64], share: f64) -> Vec<f64> {
     assert_eq!(ours.len(), theirs.len());
-    let mut largest = 0f64;
-    for (a, b) in ours.iter().zip(theirs) {
-        let difference = match (a, b) {
+    let finite = theirs.iter().filter(|value| value.is_finite());
+    let least = finite.fold(0f64, |largest, value| largest.max(value.abs())) * share;
+    let pairs = ours.iter().zip(theirs);
+    pairs
+        .map(|(a, b)| match (a, b) {
             (a, b) if a.is_nan() && b.is_nan() => 0.0,
             (a, b) if a == b => 0.0,
-            (a, b) => (a - b).abs() / b.abs().max(1.0),
-        };
-        // NaN is larger than anything.
-        largest = if difference.is_nan() {
-            f64::INFINITY
-        } else {
-            largest.max(difference)
-        };
-    }
-    largest
+            // NaN is larger than anything.
+            (a, b) => match (a - b).abs() / b.abs().max(least) {
+                difference if difference.is_nan() => f64::INFINITY,
+                difference => difference,
+            },
+        })
+        .collect()
 }
