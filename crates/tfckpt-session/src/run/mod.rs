@@ -1,5 +1,6 @@
 //! Running what was compiled.
 
+mod blocks;
 mod control;
 mod fused;
 mod program;
