@@ -25,7 +25,13 @@ pub(in crate::map) struct Draft<'c> {
 
 impl<'c> Draft<'c> {
     /// This variable is meant to fill this target, the one of number `index`.
-    pub(in crate::map) fn fill(&mut self, checkpoint: &'c Bundle, index: usize, target: &Target, info: &'c VariableInfo) {
+    pub(in crate::map) fn fill(
+        &mut self,
+        checkpoint: &'c Bundle,
+        index: usize,
+        target: &Target,
+        info: &'c VariableInfo,
+    ) {
         self.used.insert(info.key());
         match fit(info, target) {
             Ok((transform, conversion)) => {

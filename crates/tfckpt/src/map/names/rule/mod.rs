@@ -6,11 +6,11 @@ mod part;
 use std::fmt;
 
 use super::pattern::{Pattern, Template};
-pub(in crate::map) use part::EqualPart;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::map::layer::Layer;
 use crate::map::recipe::known_variables;
+pub(in crate::map) use part::EqualPart;
 
 /// What modules or parameters whose paths match a pattern are called, and perhaps what they are.
 ///
