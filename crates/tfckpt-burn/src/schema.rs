@@ -52,11 +52,13 @@ impl Schema {
         self.parameters.iter().find(|parameter| parameter.id.val() == id)
     }
 
-    /// Whether the checkpoint has what a layer would compute something else with.
+    /// Whether the checkpoint has what a layer would compute something else with; before that, whether the names are for this
+    /// module.
     ///
     /// # Errors
-    /// [`tfckpt::Error::Unrepresentable`].
+    /// [`tfckpt::Error::Mapping`], [`tfckpt::Error::Unrepresentable`].
     pub(crate) fn check(&self, names: &NameMap, checkpoint: &Checkpoint) -> Result<()> {
+        self.check_mapping(names)?;
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for recurrent in self
             .parameters

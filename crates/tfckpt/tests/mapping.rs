@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tfckpt::map::{DenseOrder, Ingredient, Layer, Layout, Mapping, NameMap, Plan, Target};
+use tfckpt::map::{DenseOrder, Ingredient, Layer, Mapping, NameMap, Plan, Target};
 use tfckpt::{Checkpoint, DType, Error, MappingFault, Saver, Variable};
 
 type Floats = Vec<(&'static str, Vec<usize>, Vec<f32>)>;
@@ -284,7 +284,7 @@ fn expressions_rename() {
     assert_eq!(names.names("h.7.attn.weight", Layer::Dense), ["model/h7/w"]);
     assert_eq!(
         names.layout("h.7.attn.weight", Layer::Dense, DenseOrder::OutIn),
-        Layout::Same
+        tfckpt::map::Layout::Same
     );
     let mapping = Mapping::from_json(r#"{ "rules": [{ "regex": "a(", "variable": "b" }] }"#);
     assert!(mapping.is_err());

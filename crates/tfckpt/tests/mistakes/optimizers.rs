@@ -143,7 +143,7 @@ fn the_state_that_tensorflow_wrote_is_not_taken_for_that_of_another_optimizer() 
         let checkpoint = Checkpoint::open(root.join(file)).unwrap();
         let told = |wanted| {
             let names = names(wanted, convention);
-            let with_variable = |name: &str| checkpoint.contains(&name.replace(VARIABLE, "dense/kernel"));
+            let with_variable = |name: &str| checkpoint.contains(name.replace(VARIABLE, "dense/kernel"));
             let escaped = |name: &str| with_variable(&name.replace("fc_kernel", "dense_kernel"));
             refused(&names, escaped)
         };

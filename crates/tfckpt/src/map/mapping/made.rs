@@ -5,7 +5,7 @@ use super::kind::{From, Kind, MadeRule};
 use crate::dtype::DType;
 use crate::layout::Recipe;
 use crate::map::names::{EqualPart, Match, NameMap, Pattern, Template};
-use crate::map::recipe::{Compound, Made, Member};
+use crate::map::recipe::{Compound, Made, Member, nearest_path};
 
 /// A mapping, and those of its rules that a name alone does not carry out. Patterns are matched against paths as rules of
 /// a [`NameMap`] see them, without the scope of the model.
@@ -208,14 +208,15 @@ impl Parameter<'_> {
 
     /// The parameter that is this other part of the same variable.
     fn other_part(&self, part: EqualPart, variable: &str) -> Option<String> {
-        self.making.made.iter().find_map(|other| match &other.from {
+        let paths = self.making.made.iter().filter_map(|other| match &other.from {
             From::Part(template, own) if *own == part => {
                 let inner = other.pattern.fill(self.found)?;
                 let name = self.names.scoped(&template.fill(&other.pattern.matches(&inner)?)?);
                 (name == variable).then(|| self.names.outer(&inner, self.path))?
             }
             _ => None,
-        })
+        });
+        nearest_path(self.path, paths)
     }
 }
 

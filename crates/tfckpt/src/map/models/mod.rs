@@ -6,7 +6,7 @@
 //! | [`NameMap::albert`] | google-research/albert | Hugging Face |
 //! | [`NameMap::electra`], [`NameMap::electra_generator`], [`NameMap::electra_untied_generator`], [`NameMap::electra_tied_generator`], [`NameMap::electra_task`] | google-research/electra | Hugging Face; Candle's `BertModel` for the wide ones |
 //! | [`NameMap::mobilebert`] | google-research/mobilebert | Hugging Face |
-//! | [`NameMap::gpt2`], [`NameMap::gpt2_conv1d`] | openai/gpt-2 | Hugging Face |
+//! | [`NameMap::gpt2`], [`NameMap::gpt2_conv1d`] | openai/gpt-2 | Hugging Face; Burn's `TransformerEncoder`; attention with query, key and value apart |
 //! | [`NameMap::t5`], [`NameMap::mt5`] | T5 of Mesh TensorFlow | Candle's `T5EncoderModel` and `T5ForConditionalGeneration` |
 //! | [`NameMap::mobilenet_v1`], [`NameMap::mobilenet_v2`] | slim | Hugging Face |
 //! | [`NameMap::resnet_v1`] | slim | torchvision, as Candle's `resnet` has them |
@@ -45,6 +45,11 @@ fn name(pattern: &str, name: &str) -> Rule {
 fn head(module: &str, layer: Layer, [weight, bias]: [&str; 2]) -> [Rule; 2] {
     let of = |field, text| name(&format!("{module}.{field}"), text).layer(layer);
     [of("weight", weight), of("bias", bias)]
+}
+
+/// The parameter is one of so many equal parts of its variable.
+fn part(rule: Rule, axis: usize, part: usize, of: usize) -> Rule {
+    made(rule.part(axis, part, of))
 }
 
 /// One more name or scope that is read.

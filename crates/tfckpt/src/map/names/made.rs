@@ -7,7 +7,7 @@ use super::{NameMap, split};
 use crate::layout::Recipe;
 use crate::map::layer::{DenseOrder, Layer};
 use crate::map::mapping::Making;
-use crate::map::recipe::{Compound, Made, Member};
+use crate::map::recipe::{Compound, Made, Member, nearest_path};
 
 /// # Parameters that are made of variables
 impl NameMap {
@@ -57,7 +57,7 @@ impl NameMap {
             .collect();
         let members = parts.iter().enumerate().filter_map(|(number, path)| {
             let slice = variable.clone().slice(axis, number * len..(number + 1) * len);
-            let recipe = slice.to_model(layout, dims)?;
+            let recipe = slice.into_model(layout, dims)?;
             let member = Member::made(path.clone()?, recipe.clone(), recipe);
             Some(member.told(EqualPart { axis, part: number, of }.to_string()))
         });
@@ -67,7 +67,7 @@ impl NameMap {
                 Some(path) => Recipe::source(path.as_str()),
                 None => Recipe::source(Compound::no_part(number, of)),
             };
-            source.of_shape(dims).to_stored(layout, dims)
+            source.of_shape(dims).into_stored(layout, dims)
         });
         let stored: Vec<Recipe> = stored.collect::<Option<_>>()?;
         let made = Made::of(names.first()?.clone(), Recipe::concat(axis, stored));
@@ -79,11 +79,12 @@ impl NameMap {
         let inner = self.inner(path);
         let own = self.rule_of(path)?;
         let others = self.rules.iter().filter(|rule| rule.part == Some(part));
-        others.into_iter().find_map(|rule| {
+        let paths = others.filter_map(|rule| {
             let other = self.outer(&own.beside(&inner, rule)?, path)?;
             let is_it = self.rule_of(&other)? == rule && self.names(&other, found) == names;
             is_it.then_some(other)
-        })
+        });
+        nearest_path(path, paths)
     }
 }
 

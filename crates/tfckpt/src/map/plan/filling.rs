@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::map::recipe::Part;
 use crate::tensor::Element;
 
-/// A target whose turn has come: see [`Plan::carry_out`].
+/// A target whose turn has come: see [`Plan::carry_out`](super::Plan::carry_out).
 #[derive(Debug)]
 pub struct Filling<'f>(pub(super) Origin<'f>);
 
@@ -43,10 +43,10 @@ impl Filling<'_> {
         }
     }
 
-    /// The size in bytes of what it fills, safe to allocate: as [`Bundle::checked_size`].
+    /// The size in bytes of what it fills, safe to allocate: as [`Bundle::checked_size`](crate::Bundle::checked_size).
     ///
     /// # Errors
-    /// As [`Bundle::checked_size`].
+    /// As [`Bundle::checked_size`](crate::Bundle::checked_size).
     pub fn size(&self) -> Result<usize> {
         match self.0 {
             Origin::Variable { step, reading } => match step.work() {
@@ -84,7 +84,7 @@ impl Filling<'_> {
     /// file, with a transpose a band at a time. To be converted, it is read into memory of its own first.
     ///
     /// # Errors
-    /// As [`Bundle::read_into`]; [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
+    /// As [`Bundle::read_into`](crate::Bundle::read_into); [`Error::ValueMisfit`] if a value has no place in the dtype of the model.
     pub fn read_into(&self, destination: &mut [u8]) -> Result<()> {
         match self.0 {
             Origin::Variable { step, reading } => match step.work() {

@@ -281,3 +281,19 @@ impl Error {
         }
     }
 }
+
+/// Of paths that may be the other part of a variable, that which has most in common with the path of the part: rules may be for
+/// models of several kinds, and only one of them is there.
+pub(in crate::map) fn nearest_path(path: &str, others: impl Iterator<Item = String>) -> Option<String> {
+    let same =
+        |a: &mut dyn Iterator<Item = u8>, b: &mut dyn Iterator<Item = u8>| a.zip(b).take_while(|(a, b)| a == b).count();
+    let alike = |other: &String| {
+        let before = same(&mut path.bytes(), &mut other.bytes());
+        (before, same(&mut path.bytes().rev(), &mut other.bytes().rev()))
+    };
+    // Of equals the first.
+    others.fold(None, |best, other| match best {
+        Some(best) if alike(&best) >= alike(&other) => Some(best),
+        _ => Some(other),
+    })
+}

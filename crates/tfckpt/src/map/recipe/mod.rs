@@ -5,6 +5,7 @@ mod cooked;
 mod recurrent;
 mod save;
 
+pub(in crate::map) use compound::nearest_path;
 pub use compound::{Compound, Made, Member, Refusal};
 pub(super) use cooked::{Cooked, Kitchen, Part, Refused};
 pub(in crate::map) use recurrent::{CELLS, known_variables, required_variables, stacked};
