@@ -33,7 +33,7 @@ pub(crate) fn network(kind: &str, checkpoint: Checkpoint) -> Result<Network> {
         "resnet" => resnet(&import(NameMap::resnet_v1("resnet_v1_50"))?),
         _ => {
             let info = checkpoint.variable("filter")?;
-            let channels = *info.shape().dims().get(2).context("a filter")? as usize;
+            let channels = *info.shape().dims().get(2).context("a filter")?;
             let filter = Tensor::from_vec(checkpoint.read::<f32>("filter")?, (3, 3, channels, 1), &Device::Cpu)?;
             let filter = filter.permute((2, 3, 0, 1))?.contiguous()?;
             Ok(Box::new(move |inputs| {

@@ -128,7 +128,7 @@ fn open(name: &str, directory: &Path, digits: &str) -> Result<(Case, Tensor)> {
     let kept = Checkpoint::open(directory.join("case"))?;
     let read = |name: &str| -> Result<Tensor> {
         let info = kept.variable(name)?;
-        let dims: Vec<usize> = info.shape().dims().iter().map(|dim| *dim as usize).collect();
+        let dims = info.shape().dims().to_vec();
         Ok(match info.dtype() {
             tfckpt::DType::Int32 => {
                 let values: Vec<u32> = kept.read::<i32>(name)?.iter().map(|id| *id as u32).collect();
