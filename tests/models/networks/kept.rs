@@ -26,7 +26,8 @@ impl Kept {
     /// The one in this folder.
     pub(crate) fn in_folder(folder: &Path) -> Self {
         let index = std::fs::read_dir(folder).expect("a folder of a network");
-        let mut index = index.filter_map(|entry| Some(entry.ok()?.path().with_extension("")).filter(|path| is_prefix(path)));
+        let mut index =
+            index.filter_map(|entry| Some(entry.ok()?.path().with_extension("")).filter(|path| is_prefix(path)));
         let expected = std::fs::read(folder.join("expected.json")).expect("every network has it");
         Kept {
             name: folder.file_name().expect("a name").to_string_lossy().into_owned(),
