@@ -73,8 +73,9 @@ def recurrent(folder):
             check(f"{what}: the very weights and moments", not wrong, wrong)
             moved = (np.array([variable.numpy().sum() for variable in state.values()]) != before).all()
             check(f"{what}: which are others than before", bool(moved))
+            rate = {"burn": 1e-2, "candle": 1e-3}[framework]
             check(f"{what}: iterations and rate", (int(optimizer.iterations), float(optimizer.learning_rate)) ==
-                  (6, np.float32(1e-3)), (int(optimizer.iterations), float(optimizer.learning_rate)))
+                  (6, np.float32(rate)), (int(optimizer.iterations), float(optimizer.learning_rate)))
             second = [name for name, _ in tf.train.list_variables(latest) if "bias/recurrent" in name or "bias_recurrent" in name]
             check(f"{what}: the second bias and its moments are beside the objects", len(second) >= 3, second)
             y = np.array(answer["output"], np.float32)

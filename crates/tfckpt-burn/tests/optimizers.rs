@@ -18,6 +18,7 @@ use burn::optim::{
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use tfckpt::io::Durability;
+use tfckpt::objects::ObjectLayout;
 use tfckpt::optimizers::Convention::{self, Keras2, Keras2Legacy, Keras3, V1};
 use tfckpt::optimizers::{OptimizerKind, OptimizerNames, Slot};
 use tfckpt::{Checkpoint, Saver, Variable};
@@ -312,6 +313,7 @@ fn state_that_tensorflow_has_is_called_as_tensorflow_calls_it() {
             "nadam/dense_kernel_momentum",
             "nadam/dense_kernel_velocity",
             "nadam/iteration",
+            "nadam/learning_rate",
             "nadam/variable"
         ]
     );
@@ -715,6 +717,37 @@ fn slots_of_layers_that_are_made_of_parts_are_those_of_the_whole_variables() {
         let is_whole = |(name, shape, _): &(String, Vec<usize>, Vec<u8>)| name.ends_with(slot) && *shape == [4, 16];
         assert!(before.iter().any(is_whole), "{slot}");
         assert_eq!(before, after, "{slot}");
+    }
+}
+
+/// Keras keeps it beside the slots; Burn gives it to each step, and TensorFlow 1 has none.
+#[test]
+fn the_learning_rate_of_the_last_step_is_saved_as_keras_has_it() {
+    let adam: Make = || optim::Adam::keras().init();
+    let sgd: Make = || optim::Sgd::keras().init();
+    for (make, conventions) in [
+        (adam, [(Keras3, "adam"), (Keras2, "Adam"), (Keras2Legacy, "Adam")]),
+        (sgd, [(Keras3, "sgd"), (Keras2, "SGD"), (Keras2Legacy, "SGD")]),
+    ] {
+        for (convention, name) in conventions {
+            let (dir, _) = saved(|run| run.optimizer_convention(convention), make());
+            let checkpoint = Checkpoint::open(dir.path()).unwrap();
+            let rate = checkpoint.read::<f32>(&format!("{name}/learning_rate")).unwrap();
+            assert_eq!(rate, [0.01], "{convention:?}");
+        }
+        // As an object of Python it is the optimizer's, whatever the layout says.
+        let layout = ObjectLayout::keras3_functional(["input", "conv", "dense"]).learning_rate(0.5);
+        let (dir, _) = saved(|run| run.objects(layout.clone()), make());
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let root = checkpoint.objects().unwrap().unwrap().node(0).unwrap();
+        let rate = root
+            .child("optimizer")
+            .and_then(|optimizer| optimizer.child("_learning_rate"));
+        let rate = checkpoint.read::<f32>(rate.unwrap().variable().unwrap().key()).unwrap();
+        assert_eq!(rate, [0.01]);
+        let (dir, _) = saved(|run| run, make());
+        let names = state_names(dir.path());
+        assert!(!names.iter().any(|name| name.contains("learning_rate")), "{names:?}");
     }
 }
 

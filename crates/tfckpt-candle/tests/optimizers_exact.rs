@@ -474,6 +474,11 @@ fn state_that_keras_3_saved_by_names_is_found_as_well() -> Result {
 fn clipping_decay_and_averages_are_those_of_keras() -> Result {
     let clipped = |clip: Clip| move |varmap: &VarMap| Ok(Adam::new(varmap, adam(Keras3))?.clip(clip));
     check("keras3_clipnorm", clipped(Clip::Norm(0.7)), clipped(Clip::Norm(0.701)))?;
+    check(
+        "keras3_global_clipnorm",
+        clipped(Clip::GlobalNorm(0.7)),
+        clipped(Clip::GlobalNorm(0.701)),
+    )?;
     let clipped = |clip: Clip| move |varmap: &VarMap| Ok(Sgd::new(varmap, sgd(Keras3, 0.9, false))?.clip(clip));
     check(
         "keras3_clipvalue",

@@ -88,7 +88,9 @@ impl Optimizer for Adadelta {
         let mut state = state.unwrap_or_else(|| AdadeltaState {
             accum: tensor.zeros_like(),
             accum_update: tensor.zeros_like(),
+            learning_rate: None,
         });
+        state.learning_rate = Some(lr);
         state.accum = mean(state.accum, grad.clone());
         let update = root(&state.accum_update) * grad / root(&state.accum);
         state.accum_update = mean(state.accum_update, update.clone());

@@ -88,7 +88,11 @@ impl Optimizer for Adagrad {
             Form::Keras => accumulator.clone().add_scalar(epsilon).sqrt(),
         };
         let change = grad.mul_scalar(arithmetic.single(lr).value()) / root;
-        (tensor - change, Some(AdagradState { accumulator }))
+        let state = AdagradState {
+            accumulator,
+            learning_rate: Some(lr),
+        };
+        (tensor - change, Some(state))
     }
 
     fn to_device<const D: usize>(state: AdagradState<D>, device: &Device) -> AdagradState<D> {

@@ -133,7 +133,7 @@ impl Optimizer for Adam {
         state: Option<AdamState<D>>,
     ) -> (Tensor<D>, Option<AdamState<D>>) {
         let arithmetic = Arithmetic::of(self.form, &tensor);
-        let lr = arithmetic.single(lr);
+        let (rate, lr) = (Some(lr), arithmetic.single(lr));
         let mut state = state.unwrap_or_else(|| AdamState {
             m: tensor.zeros_like(),
             v: tensor.zeros_like(),
@@ -141,7 +141,9 @@ impl Optimizer for Adam {
             time: 0,
             beta1_power: None,
             beta2_power: None,
+            learning_rate: None,
         });
+        state.learning_rate = rate;
         state.time += 1;
         let time = state.time;
         let power = |kept: &mut Option<f64>, beta: f64| {

@@ -85,13 +85,15 @@ impl Optimizer for Adamax {
         state: Option<AdamaxState<D>>,
     ) -> (Tensor<D>, Option<AdamaxState<D>>) {
         let arithmetic = Arithmetic::of(self.form, &tensor);
-        let lr = arithmetic.single(lr);
+        let (rate, lr) = (Some(lr), arithmetic.single(lr));
         let mut state = state.unwrap_or_else(|| AdamaxState {
             m: tensor.zeros_like(),
             v: tensor.zeros_like(),
             time: 0,
             beta1_power: None,
+            learning_rate: None,
         });
+        state.learning_rate = rate;
         state.time += 1;
         let kept = state.beta1_power.filter(|_| self.form == Form::V1);
         let counted = counted_power(kept, self.beta_1, state.time);

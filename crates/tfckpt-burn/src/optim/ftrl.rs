@@ -103,10 +103,11 @@ impl Optimizer for Ftrl {
     ) -> (Tensor<D>, Option<FtrlState<D>>) {
         let arithmetic = Arithmetic::of(self.form, &tensor);
         let number = |value| arithmetic.setting(value);
-        let lr = arithmetic.single(lr);
+        let (rate, lr) = (Some(lr), arithmetic.single(lr));
         let state = state.unwrap_or_else(|| FtrlState {
             accum: tensor.full_like(number(self.initial_accumulator).value()),
             linear: tensor.zeros_like(),
+            learning_rate: None,
         });
         let accum = state.accum.clone() + grad.clone() * grad.clone();
         let root = self.power_of(&accum);
@@ -128,7 +129,12 @@ impl Optimizer for Ftrl {
             }
             Form::Keras => (linear.clone().clamp(-l1, l1) - linear.clone()) / quadratic,
         };
-        (tensor, Some(FtrlState { accum, linear }))
+        let state = FtrlState {
+            accum,
+            linear,
+            learning_rate: rate,
+        };
+        (tensor, Some(state))
     }
 
     fn to_device<const D: usize>(state: FtrlState<D>, device: &Device) -> FtrlState<D> {

@@ -60,7 +60,7 @@ impl Optimizer for Lion {
         state: Option<LionState<D>>,
     ) -> (Tensor<D>, Option<LionState<D>>) {
         let arithmetic = Arithmetic::of(Form::Keras, &tensor);
-        let lr = arithmetic.single(lr).value();
+        let (rate, lr) = (Some(lr), arithmetic.single(lr).value());
         let mix = |momentum: Tensor<D>, grad: Tensor<D>, beta: f64| {
             let beta = arithmetic.single(beta);
             momentum.mul_scalar(beta.value()) + grad.mul_scalar(beta.complement().value())
@@ -72,7 +72,11 @@ impl Optimizer for Lion {
         let momentum = state.map_or_else(|| tensor.zeros_like(), |state| state.momentum);
         let change = mix(momentum.clone(), grad.clone(), self.beta_1).sign().mul_scalar(lr);
         let momentum = mix(momentum, grad, self.beta_2);
-        (tensor - change, Some(LionState { momentum }))
+        let state = LionState {
+            momentum,
+            learning_rate: rate,
+        };
+        (tensor - change, Some(state))
     }
 
     fn to_device<const D: usize>(state: LionState<D>, device: &Device) -> LionState<D> {

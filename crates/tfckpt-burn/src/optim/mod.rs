@@ -33,6 +33,8 @@
 //! # let _ = (all, some);
 //! ```
 //!
+//! Clipping of each gradient by itself is Burn's, `with_grad_clipping`; of all together it is [`clip_by_global_norm`].
+//!
 //! # What differs
 //! TensorFlow counts steps for the whole optimizer, Burn calls an optimizer for each parameter that has a gradient. A
 //! parameter without one at some steps counts fewer of them here, and the bias corrections of the Adam family differ by that.
@@ -41,6 +43,7 @@ mod adadelta;
 mod adagrad;
 mod adam;
 mod adamax;
+mod clip;
 mod form;
 mod ftrl;
 mod lion;
@@ -54,6 +57,7 @@ pub use adadelta::{Adadelta, AdadeltaState};
 pub use adagrad::{Adagrad, AdagradState};
 pub use adam::{Adam, AdamState};
 pub use adamax::{Adamax, AdamaxState};
+pub use clip::clip_by_global_norm;
 pub use ftrl::{Ftrl, FtrlState};
 pub use lion::{Lion, LionState};
 pub use nadam::{Nadam, NadamState};

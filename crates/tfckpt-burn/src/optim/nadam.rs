@@ -95,7 +95,9 @@ impl Optimizer for Nadam {
             v: tensor.zeros_like(),
             time: 0,
             u_product: 1.0,
+            learning_rate: None,
         });
+        state.learning_rate = Some(lr);
         state.time += 1;
         let factor = |base: Number, step: u64| self.factor(arithmetic, base, step);
         let base = arithmetic.single(0.96);

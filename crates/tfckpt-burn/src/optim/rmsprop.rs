@@ -118,7 +118,9 @@ impl Optimizer for RmsProp {
             },
             mg: None,
             momentum: None,
+            learning_rate: None,
         });
+        state.learning_rate = Some(lr);
         let squares = grad.clone() * grad.clone();
         state.rms = self.mean(arithmetic, state.rms, squares);
         let mut variance = state.rms.clone();

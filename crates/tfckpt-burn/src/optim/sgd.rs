@@ -55,6 +55,7 @@ impl Optimizer for Momentum {
         state: Option<MomentumState<D>>,
     ) -> (Tensor<D>, Option<MomentumState<D>>) {
         let arithmetic = Arithmetic::of(Form::V1, &tensor);
+        let rate = Some(lr);
         let (lr, mu) = (arithmetic.single(lr).value(), arithmetic.setting(self.momentum).value());
         let momentum = state.map_or_else(|| tensor.zeros_like(), |state| state.momentum);
         let momentum = momentum.mul_scalar(mu) + grad.clone();
@@ -62,7 +63,11 @@ impl Optimizer for Momentum {
             true => grad.mul_scalar(lr) + momentum.clone().mul_scalar(mu).mul_scalar(lr),
             false => momentum.clone().mul_scalar(lr),
         };
-        (tensor - change, Some(MomentumState { momentum }))
+        let state = MomentumState {
+            momentum,
+            learning_rate: rate,
+        };
+        (tensor - change, Some(state))
     }
 
     fn to_device<const D: usize>(state: MomentumState<D>, device: &Device) -> MomentumState<D> {
@@ -124,7 +129,11 @@ impl Optimizer for Sgd {
         let mu = arithmetic.single(self.momentum).value();
         let step = grad.mul_scalar(arithmetic.single(lr).value());
         if self.momentum == 0.0 {
-            return (tensor - step, Some(SgdState { momentum: None }));
+            let state = SgdState {
+                momentum: None,
+                learning_rate: Some(lr),
+            };
+            return (tensor - step, Some(state));
         }
         let momentum = state.and_then(|state| state.momentum);
         let momentum = momentum.unwrap_or_else(|| tensor.zeros_like()).mul_scalar(mu) - step.clone();
@@ -134,6 +143,7 @@ impl Optimizer for Sgd {
         };
         let state = SgdState {
             momentum: Some(momentum),
+            learning_rate: Some(lr),
         };
         (tensor + change, Some(state))
     }

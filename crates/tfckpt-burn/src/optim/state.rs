@@ -89,12 +89,15 @@ macro_rules! state {
         #[derive(Debug, Clone)]
         pub struct $name<const D: usize> {
             $($(#[$part_doc])* pub $part: $type,)*
+            /// That of the last step, which Keras keeps beside the slots. Nothing is computed from it.
+            pub learning_rate: Option<f64>,
         }
 
         impl<const D: usize> burn::optim::RecordState for $name<D> {
             fn state_flatten(&self, prefix: &str, out: &mut burn::optim::StateSink) {
                 use $crate::optim::state::Part;
                 $(self.$part.write_to(prefix, concat!($optimizer, ".", stringify!($part)), out);)*
+                self.learning_rate.write_to(prefix, concat!($optimizer, ".learning_rate"), out);
             }
 
             fn state_unflatten(
@@ -105,6 +108,7 @@ macro_rules! state {
                 use $crate::optim::state::Part;
                 Some($name {
                     $($part: Part::read_from(prefix, concat!($optimizer, ".", stringify!($part)), src, device)?,)*
+                    learning_rate: Part::read_from(prefix, concat!($optimizer, ".learning_rate"), src, device)?,
                 })
             }
         }
@@ -112,7 +116,10 @@ macro_rules! state {
         impl<const D: usize> $name<D> {
             fn on_device(self, device: &burn::tensor::Device) -> Self {
                 use $crate::optim::state::Part;
-                $name { $($part: self.$part.on_device(device),)* }
+                $name {
+                    $($part: self.$part.on_device(device),)*
+                    learning_rate: self.learning_rate,
+                }
             }
         }
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::store::burn_pack::Scalar;
 use tfckpt::optimizers::{Convention, Counter, OptimizerNames};
-use tfckpt::{Checkpoint, GLOBAL_STEP, Variable};
+use tfckpt::{Checkpoint, DType, GLOBAL_STEP, Variable};
 
 use super::families::{Family, Part};
 use super::traits::{AllTraits, Traits};
@@ -71,6 +71,9 @@ pub(super) fn numbers(counted: Vec<Counted>, global_step: i64) -> (Vec<Variable<
                     .map(|power| Variable::scalar(name.clone(), power).non_trainable()),
                 Counter::Beta2Power => power(latest, Part::Power2, |betas| betas.1)
                     .map(|power| Variable::scalar(name.clone(), power).non_trainable()),
+                Counter::LearningRate => latest
+                    .float(Part::Rate)
+                    .map(|rate| Variable::scalar(name.clone(), rate).non_trainable()),
                 Counter::MomentumProduct => latest
                     .float(Part::Product)
                     .map(|product| Variable::scalar(name.clone(), product).non_trainable()),
@@ -159,8 +162,22 @@ pub(super) fn restored(
                 traits.betas.map(|(beta, _)| scalar(momentum_product(beta, time)))
             }
         },
+        Part::Rate => learning_rate(checkpoint, names)?.map(scalar),
         Part::Slot(_) | Part::Own | Part::Derived => None,
     })
+}
+
+/// The learning rate that Keras keeps, if there is one. In another precision than Keras's own it is nothing that anybody
+/// needs.
+fn learning_rate(checkpoint: &Checkpoint, names: &OptimizerNames) -> Result<Option<f32>> {
+    let all = names.counter(Counter::LearningRate);
+    let Some(name) = all.into_iter().find(|name| checkpoint.contains(name)) else {
+        return Ok(None);
+    };
+    match checkpoint.variable(&name)?.dtype() {
+        DType::Float32 => Ok(checkpoint.read::<f32>(&name)?.first().copied()),
+        _ => Ok(None),
+    }
 }
 
 /// The product of the momenta of Nadam, as Keras has computed it in so many steps.

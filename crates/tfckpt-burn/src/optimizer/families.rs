@@ -33,6 +33,8 @@ pub(crate) enum Part {
     Power2,
     /// The product of momenta.
     Product,
+    /// The learning rate of the last step, from which nothing is computed.
+    Rate,
 }
 
 /// Where a state means what TensorFlow means.
@@ -57,7 +59,7 @@ enum Meaning {
 }
 
 use OptimizerKind::{Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lion, Nadam, RmsProp, Sgd};
-use Part::{Derived, Own, Power1, Power2, Product, Time};
+use Part::{Derived, Own, Power1, Power2, Product, Rate, Time};
 use Slot::{
     Accumulator, FirstMoment, Linear, MaxSecondMoment, MeanGradient, Momentum, Norm, SecondMoment, UpdateAccumulator,
 };
@@ -74,19 +76,23 @@ pub(crate) static FAMILIES: [Family; 18] = [
             ("Adam.time", Time),
             ("Adam.beta1_power", Power1),
             ("Adam.beta2_power", Power2),
+            ("Adam.learning_rate", Rate),
         ],
         meaning: Meaning::Same,
     },
     Family {
         name: "`tfckpt_burn::optim::Momentum`",
         kinds: &[Sgd],
-        parts: &[("Momentum.momentum", Part::Slot(Momentum))],
+        parts: &[
+            ("Momentum.momentum", Part::Slot(Momentum)),
+            ("Momentum.learning_rate", Rate),
+        ],
         meaning: Meaning::SumOfGradients,
     },
     Family {
         name: "`tfckpt_burn::optim::Sgd`",
         kinds: &[Sgd],
-        parts: &[("SGD.momentum", Part::Slot(Momentum))],
+        parts: &[("SGD.momentum", Part::Slot(Momentum)), ("SGD.learning_rate", Rate)],
         meaning: Meaning::Step,
     },
     Family {
@@ -96,13 +102,17 @@ pub(crate) static FAMILIES: [Family; 18] = [
             ("RMSProp.rms", Part::Slot(SecondMoment)),
             ("RMSProp.mg", Part::Slot(MeanGradient)),
             ("RMSProp.momentum", Part::Slot(Momentum)),
+            ("RMSProp.learning_rate", Rate),
         ],
         meaning: Meaning::Same,
     },
     Family {
         name: "`tfckpt_burn::optim::Adagrad`",
         kinds: &[Adagrad],
-        parts: &[("Adagrad.accumulator", Part::Slot(Accumulator))],
+        parts: &[
+            ("Adagrad.accumulator", Part::Slot(Accumulator)),
+            ("Adagrad.learning_rate", Rate),
+        ],
         meaning: Meaning::Same,
     },
     Family {
@@ -111,6 +121,7 @@ pub(crate) static FAMILIES: [Family; 18] = [
         parts: &[
             ("Adadelta.accum", Part::Slot(Accumulator)),
             ("Adadelta.accum_update", Part::Slot(UpdateAccumulator)),
+            ("Adadelta.learning_rate", Rate),
         ],
         meaning: Meaning::Same,
     },
@@ -122,6 +133,7 @@ pub(crate) static FAMILIES: [Family; 18] = [
             ("Adamax.v", Part::Slot(Norm)),
             ("Adamax.time", Time),
             ("Adamax.beta1_power", Power1),
+            ("Adamax.learning_rate", Rate),
         ],
         meaning: Meaning::Same,
     },
@@ -133,13 +145,14 @@ pub(crate) static FAMILIES: [Family; 18] = [
             ("Nadam.v", Part::Slot(SecondMoment)),
             ("Nadam.time", Time),
             ("Nadam.u_product", Product),
+            ("Nadam.learning_rate", Rate),
         ],
         meaning: Meaning::Keras,
     },
     Family {
         name: "`tfckpt_burn::optim::Lion`",
         kinds: &[Lion],
-        parts: &[("Lion.momentum", Part::Slot(FirstMoment))],
+        parts: &[("Lion.momentum", Part::Slot(FirstMoment)), ("Lion.learning_rate", Rate)],
         meaning: Meaning::Same,
     },
     Family {
@@ -148,6 +161,7 @@ pub(crate) static FAMILIES: [Family; 18] = [
         parts: &[
             ("Ftrl.accum", Part::Slot(Accumulator)),
             ("Ftrl.linear", Part::Slot(Linear)),
+            ("Ftrl.learning_rate", Rate),
         ],
         meaning: Meaning::Same,
     },

@@ -141,7 +141,9 @@ impl Finder<'_> {
             && has_tensors
         {
             let parts = traits.family.parts.iter().map(|(field, _)| *field);
-            let kept: Vec<&str> = parts.filter(|field| traits.keeps(field)).collect();
+            // The learning rate is not needed, and not kept apart.
+            let is_needed = |field: &&str| traits.keeps(field) && traits.family.part(field) != Some(Part::Rate);
+            let kept: Vec<&str> = parts.filter(is_needed).collect();
             let stored = |field: &&&str| fields.iter().any(|(own, _, scalar)| own == **field && scalar.is_none());
             if !kept.iter().any(|field| stored(&field)) {
                 // Those of another optimizer, which are complained of when there is nothing else.
@@ -201,7 +203,7 @@ impl Finder<'_> {
                         self.wanted.push_copy(parameter, field, original);
                     }
                 }
-                Part::Time | Part::Power1 | Part::Power2 | Part::Product if !is_kept_apart => {
+                Part::Time | Part::Power1 | Part::Power2 | Part::Product | Part::Rate if !is_kept_apart => {
                     let betas = self.naming.betas.or(traits.betas);
                     let number = counters::restored(checkpoint, names, *part, traits, betas, &parameter.path)?;
                     if let Some(number) = number {

@@ -155,7 +155,7 @@ fn fill(state: &mut State, family: &Family, rank: usize, value: f32) {
                 continue;
             }
             Part::Time => Scalar::UInt(1),
-            Part::Power1 | Part::Power2 | Part::Product => Scalar::Float(0.5),
+            Part::Power1 | Part::Power2 | Part::Product | Part::Rate => Scalar::Float(0.5),
         };
         if !state.scalars.iter().any(|(other, _)| other == field) {
             state.scalars.push(((*field).to_owned(), scalar));

@@ -6,7 +6,7 @@ use burn::store::burn_pack::Scalar;
 use burn::tensor::TensorData;
 use tfckpt::Variable;
 use tfckpt::map::{Layout, NameMap};
-use tfckpt::optimizers::{OptimizerNames, Slot};
+use tfckpt::optimizers::{Convention, OptimizerNames, Slot};
 
 use super::counters::{self, Counted};
 use super::families::Part;
@@ -44,6 +44,8 @@ pub(crate) fn variables(
         let scalars = state.scalars.into_iter().filter(|(field, _)| field != RANK);
         let (Some(slot_names), Some(traits)) = (named, traits) else {
             // Parameters that become one variable count alike.
+            let is_rate = |field: &str| traits.is_some_and(|traits| traits.family.part(field) == Some(Part::Rate));
+            let scalars = scalars.filter(|(field, _)| !is_rate(field));
             numbers.extend(scalars.map(|(field, scalar)| (own_name(&variable, &field), scalar)));
             for (field, tensor) in state.tensors {
                 made.add(parameter, &|variable| vec![own_name(variable, &field)], tensor)?;
@@ -139,7 +141,8 @@ pub(crate) fn object_names(traits: &AllTraits, naming: &Naming) -> Option<Optimi
         })
         .collect();
     let names = first.family.names(naming, naming.convention, &slots).next();
-    names.filter(|_| !slots.is_empty())
+    // Without slots there may still be the numbers of an optimizer of Keras.
+    names.filter(|_| !slots.is_empty() || naming.convention != Convention::V1)
 }
 
 /// A tensor of a state. It is in memory, so that all cores write it.
