@@ -287,9 +287,13 @@ trained!(
     "sparse_adagrad",
     Some(1e-5)
 );
-trained!(rows_of_tables_train_on_by_ftrl, "sparse_ftrl", Some(1e-5));
 trained!(
-    rows_of_tables_that_are_clipped_train_on_by_nesterovs_momentum,
+    rows_of_tables_that_are_clipped_train_on_by_ftrl,
+    "sparse_ftrl",
+    Some(1e-5)
+);
+trained!(
+    rows_of_tables_of_resources_train_on_by_nesterovs_momentum_where_their_gradient_is_zero_too,
     "sparse_momentum",
     Some(1e-5)
 );
