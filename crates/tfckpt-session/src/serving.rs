@@ -13,7 +13,7 @@ impl Session {
     /// Runs a signature of the graph: feeds and results by the names that it gives them.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a signature or an input that is not there; otherwise as [`run`](Self::run).
+    /// [`Error::Unknown`](crate::Error::Unknown) for a signature or an input that is not there; otherwise as [`run`](Self::run).
     pub fn run_signature(&self, name: &str, feeds: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         let signature = self.signature(name)?;
         let fed = by_names_of(&signature, feeds)?;
