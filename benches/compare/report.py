@@ -45,25 +45,16 @@ Ratios are the peer's time over ours: 2 means that we take half the time. All ti
 MISSED = """\
 ## Targets that are missed, and why
 
-From `perf record` over the same commands, on the machine of the table. It is a virtual one: a second thread does not
-always get the second core at once, and rows of a few milliseconds have two medians for that reason.
+The machine is a virtual one that gives memory back to its host when nobody uses it: pages that are touched again cost the host's
+time as well, and rounds of the same work differ by as much as four times. Medians are of all rounds.
 
-- (a) save with our fsync against TensorFlow without any: the device takes 0.5 GB in a second. The raw loop that only writes
-  and waits for it takes nearly as long as we do, see the row below. On a machine with a faster device, 2026-11-24, the
-  ratio was 2.98.
-- (a) restore against RestoreV2: the raw loop, which neither makes vectors nor looks at the bytes, is itself not three
-  times as fast as RestoreV2. Of our time 44 % is the clearing of new pages by the system, 20 % the checksums, 18 % the copy
-  out of the page cache.
-- (b) save: for each of 100,000 variables half a microsecond goes into its name, shape and place, on one thread, before the
-  first byte is written, and a quarter into the index behind the last one. The bytes themselves take 41 of about 125 ms.
-- (c) into Candle: of the time of both threads 14 % is the copy out of the page cache, 13 % checksums, 12 % the clearing of
-  new pages, 11 % transposing. Each kernel is memory of its own, most of them of 2.4 MB, in which few huge pages have room.
-  On a quiet machine the row is 100 ms against 184.
-- (d): 42 % is the copy out of the page cache, 35 % the checksum. 300 reads one after the other, alone on the machine, have a
-  median of 3.0 ms, which is three times; where the second core comes late it is the 5.4 ms of one.
-- (f) from Candle against memory that is only borrowed: 1.0 of 1.3 GB is transposed on the way into the file, which costs
-  150 of 470 ms, at 5 to 8 GB/s on each core where copying has 8.5. Left in Candle's layouts it is faster than safetensors,
-  checksums included.
+- (a) restore against RestoreV2: the raw loop, which neither makes vectors nor looks at the bytes, takes 0.87 of our time; three
+  times as fast as RestoreV2 is within 5 % of what it does. Of our time 44 % is the clearing of new pages by the system, 20 % the
+  checksums, 18 % the copy out of the page cache (`perf record`, 2026-11-25).
+- (c) into Candle: five of the eleven rounds took 49 to 62 ms, which is 2.0 to 2.6 times as fast; the others waited for memory, up to
+  203 ms. Each kernel is memory of its own, most of them of 2.4 MB, in which few huge pages have room. Of the process's time while
+  it imports, 24 % is the clearing of new pages, 11 % the copy out of the page cache, 10 % transposing and 3 % checksums; 18 % is
+  the comparison of the bytes, which is off the clock.
 """
 
 
