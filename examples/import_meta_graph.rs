@@ -8,7 +8,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use support::{Digits, data};
@@ -38,11 +38,11 @@ fn main() -> Result<()> {
 
     let training = session.training("loss:0")?;
     let optimizer = training.optimizer();
-    println!(
-        "training goes on with {}, {:?}",
-        optimizer.kind,
-        optimizer.settings.get("learning_rate")
-    );
+    let rate = optimizer
+        .settings
+        .get("learning_rate")
+        .context("an optimizer has a learning rate")?;
+    println!("training goes on with {}, learning rate {rate}", optimizer.kind);
     let first = session.variable("global_step")?.to_scalar::<i64>()?;
     for step in usize::try_from(first)?..usize::try_from(first)? + options.steps {
         let at = step * BATCH % train.len();

@@ -5,6 +5,7 @@
 //! does itself.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
@@ -73,6 +74,30 @@ pub enum Setting {
     Constant(f64),
     /// What the graph computes anew at each step, by the tensor's name: a schedule, a variable, a placeholder.
     Tensor(String),
+}
+
+/// The number, as short as single precision allows where the graph has it so; or `loss/rate:0, of the graph`.
+///
+/// ```
+/// # use tfckpt_session::Setting;
+/// assert_eq!(Setting::Constant(f64::from(0.001f32)).to_string(), "0.001");
+/// assert_eq!(Setting::Constant(0.1 + 0.2).to_string(), "0.30000000000000004");
+/// assert_eq!(Setting::Tensor("rate:0".to_owned()).to_string(), "rate:0, of the graph");
+/// ```
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setting::Constant(value) => {
+                #[expect(clippy::cast_possible_truncation, reason = "compared with the whole of it")]
+                let short = *value as f32;
+                match f64::from(short) == *value {
+                    true => write!(f, "{short}"),
+                    false => write!(f, "{value}"),
+                }
+            }
+            Setting::Tensor(name) => write!(f, "{name}, of the graph"),
+        }
+    }
 }
 
 impl Session {
