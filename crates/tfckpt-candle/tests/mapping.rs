@@ -265,6 +265,57 @@ fn parts_and_several_variables_come_and_go_byte_for_byte() -> Test {
     Ok(())
 }
 
+/// Weights of the words that are those of the output, too, as they are and as a dense layer has them.
+#[test]
+fn a_variable_that_two_parameters_share_comes_and_goes_once() -> Test {
+    let dir = tempfile::tempdir()?;
+    let values: Vec<f32> = (0..12u8).map(f32::from).collect();
+    Saver::new(dir.path()).save([Variable::new("table", [4, 3], &values)], 1)?;
+    let checkpoint = Checkpoint::open(dir.path())?;
+    let turned = [r#""layer": "dense", "#, r#""transpose": [1, 0], "#];
+    for rule in ["", turned[0], turned[1]] {
+        let rules = format!(
+            r#"{{ "path": "words.weight", "variable": "table" }},
+            {{ "path": "head.weight", {rule}"variable": "table", "shared": true }}"#
+        );
+        let varmap = VarMap::new();
+        let (vb, layers) = recording(&varmap, DType::F32, &Device::Cpu);
+        candle_nn::embedding(4, 3, vb.pp("words"))?;
+        let head = match rule {
+            "" => candle_nn::embedding(4, 3, vb.pp("head"))?.embeddings().clone(),
+            _ => candle_nn::linear_no_bias(4, 3, vb.pp("head"))?.weight().clone(),
+        };
+        let variables = Variables::new(&varmap).layers(&layers).names(names(&rules));
+        variables.restore(&checkpoint)?;
+        let expected = Tensor::from_vec(values.clone(), (4, 3), &Device::Cpu)?;
+        let expected = if rule.is_empty() { expected } else { expected.t()? };
+        assert_eq!(head.to_vec2::<f32>()?, expected.to_vec2::<f32>()?);
+        if rule == turned[1] {
+            // What a rule transposes is made of the variable, and of one that is made of something nothing else is.
+            let error = variables
+                .to_save()
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
+            assert!(error.contains("table"), "{error}");
+            continue;
+        }
+        assert_eq!(contents(&saved(&variables)?.1), contents(&checkpoint));
+        // Trained apart, they are one variable no more.
+        let data = varmap.data().lock().unwrap();
+        let held = data.get("head.weight").expect("a variable");
+        held.set(&(held.as_tensor() + 1.0)?)?;
+        drop(data);
+        let error = variables
+            .to_save()
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(error.contains("table") && error.contains("head"), "{error}");
+    }
+    Ok(())
+}
+
 /// What a rule says a parameter is made of is not taken from where a preset would look.
 #[test]
 fn a_variable_that_a_rule_names_and_that_is_not_there_is_missing() -> Test {
