@@ -203,6 +203,36 @@ fn normalized_images_and_biases_in_either_layout() {
     }
 }
 
+/// An image of one pixel is no larger than its scale, which is then computed among the rest.
+#[test]
+fn a_scale_that_is_computed_is_used_as_it_is() {
+    let attrs = [
+        dtype("T", FLOAT),
+        attr("is_training", &number(5, 0)),
+        attr("epsilon", &[0x25, 0x6f, 0x12, 0x83, 0x3a]),
+    ];
+    let mut nodes = placeholders(&["x", "scale", "offset", "mean", "variance", "factor"], FLOAT);
+    let operands = ["x", "scaled", "offset", "mean", "varied"];
+    nodes.extend([
+        node("scaled", "Mul", &["scale", "factor"], &[]),
+        node("varied", "Square", &["variance"], &[]),
+        node("norm", "FusedBatchNormV3", &operands, &attrs),
+        node("y", "Relu", &["norm"], &[]),
+    ]);
+    let session = session(&nodes);
+    let x = numbers(&[1, 1, 1, 6], 1);
+    let [scale, offset, mean, variance, factor] = [2, 3, 4, 5, 6].map(|seed| numbers(&[6], seed));
+    let feeds = [
+        ("x", &x),
+        ("scale", &scale),
+        ("offset", &offset),
+        ("mean", &mean),
+        ("variance", &variance),
+        ("factor", &factor),
+    ];
+    assert_is_what_the_kernels_compute(&session, &["y"], &feeds);
+}
+
 #[test]
 fn other_dtypes_and_shapes_that_do_not_fit_are_left_to_the_kernels() {
     let doubles = session(&chain(DOUBLE));

@@ -39,41 +39,24 @@ pub(super) fn padded_dims(x: &TfTensor, paddings: &[(usize, usize)], context: &C
 }
 
 fn pad(args: &Args, value: Option<usize>, context: &Context<'_>) -> Result<TfTensor> {
-    let x = args.tensor(0)?;
-    let paddings = paddings(args, x.dims().len())?;
-    padded_dims(x, &paddings, context)?;
-    let mut tensor = x.tensor.clone();
-    for (axis, &(before, after)) in paddings.iter().enumerate() {
-        if (before, after) == (0, 0) {
-            continue;
-        }
-        tensor = match value {
-            None => tensor.pad_with_zeros(axis, before, after)?,
-            Some(value) => {
-                let fill = args.tensor(value)?.tensor.reshape(())?;
-                let side = |count: usize| {
-                    let mut dims = tensor.dims().to_vec();
-                    if let Some(dim) = dims.get_mut(axis) {
-                        *dim = count;
-                    }
-                    fill.broadcast_as(dims)?.contiguous()
-                };
-                Tensor::cat(&[&side(before)?, &tensor, &side(after)?], axis)?
-            }
+    padded(args, context, |tensor, axis, before, after| {
+        let Some(value) = value else {
+            return Ok(tensor.pad_with_zeros(axis, before, after)?);
         };
-    }
-    Ok(x.with(tensor))
+        let fill = args.tensor(value)?.tensor.reshape(())?;
+        let side = |count: usize| {
+            let mut dims = tensor.dims().to_vec();
+            if let Some(dim) = dims.get_mut(axis) {
+                *dim = count;
+            }
+            fill.broadcast_as(dims)?.contiguous()
+        };
+        Ok(Tensor::cat(&[&side(before)?, tensor, &side(after)?], axis)?)
+    })
 }
 
 fn mirror_pad(args: &Args, symmetric: bool, context: &Context<'_>) -> Result<TfTensor> {
-    let x = args.tensor(0)?;
-    let paddings = paddings(args, x.dims().len())?;
-    padded_dims(x, &paddings, context)?;
-    let mut tensor = x.tensor.clone();
-    for (axis, &(before, after)) in paddings.iter().enumerate() {
-        if (before, after) == (0, 0) {
-            continue;
-        }
+    padded(args, context, |tensor, axis, before, after| {
         let len = tensor.dim(axis)?;
         let edge = usize::from(!symmetric);
         if before.max(after) + edge > len {
@@ -81,7 +64,24 @@ fn mirror_pad(args: &Args, symmetric: bool, context: &Context<'_>) -> Result<TfT
         }
         let left = (edge..edge + before).rev();
         let right = (0..after).map(|place| len - 1 - edge - place);
-        tensor = picked(&tensor, axis, left.chain(0..len).chain(right).map(signed).collect())?;
+        picked(tensor, axis, left.chain(0..len).chain(right).map(signed).collect())
+    })
+}
+
+/// The first operand, padded along one axis after the other by so many elements before and after.
+fn padded(
+    args: &Args,
+    context: &Context<'_>,
+    pad: impl Fn(&Tensor, usize, usize, usize) -> Result<Tensor>,
+) -> Result<TfTensor> {
+    let x = args.tensor(0)?;
+    let paddings = paddings(args, x.dims().len())?;
+    padded_dims(x, &paddings, context)?;
+    let mut tensor = x.tensor.clone();
+    for (axis, &(before, after)) in paddings.iter().enumerate() {
+        if (before, after) != (0, 0) {
+            tensor = pad(&tensor, axis, before, after)?;
+        }
     }
     Ok(x.with(tensor))
 }

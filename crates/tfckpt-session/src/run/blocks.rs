@@ -24,11 +24,9 @@ pub(super) struct Blocks<'d> {
     /// The shape of the result.
     dims: &'d [usize],
     steps: Vec<(Point, [Source; 2])>,
-    /// By the parts that they compute, the steps that have their results.
-    results: HashMap<usize, usize>,
     tensors: Vec<Tensor>,
-    /// The tensors that are operands as they are.
-    known: Vec<(Place, usize)>,
+    /// Where operands come from.
+    sources: HashMap<Place, Source>,
 }
 
 impl<'d> Blocks<'d> {
@@ -36,27 +34,22 @@ impl<'d> Blocks<'d> {
         Blocks {
             dims,
             steps: Vec::new(),
-            results: HashMap::new(),
             tensors: Vec::new(),
-            known: Vec::new(),
+            sources: HashMap::new(),
         }
     }
 
     /// Where an operand comes from: from a step, or as a value. `None` if it is no tensor.
     pub(super) fn source(&mut self, place: Place, value: Option<&Value>) -> Result<Option<Source>> {
-        if let Place::Part(part) = place
-            && let Some(step) = self.results.get(&part)
-        {
-            return Ok(Some(Source::Step(*step)));
-        }
-        if let Some((_, tensor)) = self.known.iter().find(|(known, _)| *known == place) {
-            return Ok(Some(Source::Tensor(*tensor)));
+        if let Some(source) = self.sources.get(&place) {
+            return Ok(Some(*source));
         }
         let Some(Value::Tensor(tensor)) = value else {
             return Ok(None);
         };
-        self.known.push((place, self.tensors.len()));
-        Ok(Some(self.tensor(&tensor.tensor)?))
+        let source = self.tensor(&tensor.tensor)?;
+        self.sources.insert(place, source);
+        Ok(Some(source))
     }
 
     /// A tensor whose elements are those of the result in order, those of each row, or one for each row; others are made such.
@@ -68,26 +61,26 @@ impl<'d> Blocks<'d> {
         Ok(Source::Tensor(self.tensors.len() - 1))
     }
 
-    /// Adds what computes a part.
-    pub(super) fn step(&mut self, part: usize, point: Point, sources: &[Source]) -> Result<()> {
-        match (point, sources) {
+    /// Adds what computes a part. `None` if it cannot be computed so: what a batch is scaled by has to be there as a whole.
+    pub(super) fn step(&mut self, part: usize, point: Point, sources: &[Source]) -> Result<Option<()>> {
+        let result = match (point, sources) {
             (Point::BatchNorm(epsilon), &[x, Source::Tensor(scale), offset, mean, Source::Tensor(variance)]) => {
                 let of = |tensor: usize| self.tensors.get(tensor);
                 let (Some(scale), Some(variance)) = (of(scale), of(variance)) else {
-                    return Ok(());
+                    return Ok(None);
                 };
                 let factor = ((variance + epsilon)?.sqrt()?.recip()? * scale)?;
                 let factor = self.tensor(&factor)?;
                 let centred = self.push(Point::Sub, [x, mean]);
                 let scaled = self.push(Point::Mul, [centred, factor]);
-                self.push(Point::Add, [scaled, offset]);
+                self.push(Point::Add, [scaled, offset])
             }
-            (point, &[a, b]) => drop(self.push(point, [a, b])),
-            (point, &[a]) => drop(self.push(point, [a, a])),
-            _ => {}
-        }
-        self.results.insert(part, self.steps.len().saturating_sub(1));
-        Ok(())
+            (point, &[a, b]) => self.push(point, [a, b]),
+            (point, &[a]) => self.push(point, [a, a]),
+            _ => return Ok(None),
+        };
+        self.sources.insert(Place::Part(part), result);
+        Ok(Some(()))
     }
 
     /// How many operations it is by now.

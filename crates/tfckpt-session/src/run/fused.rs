@@ -26,7 +26,7 @@ pub(crate) struct Part {
 }
 
 /// Where an operand is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// An operand of the whole.
     Leaf(usize),
@@ -105,7 +105,9 @@ impl Fused {
                     None => return Ok(None),
                 }
             }
-            blocks.step(number, part.point, &sources)?;
+            if blocks.step(number, part.point, &sources)?.is_none() {
+                return Ok(None);
+            }
         }
         if blocks.steps() < 2 {
             return Ok(None);
