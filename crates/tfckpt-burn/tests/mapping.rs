@@ -1,33 +1,21 @@
 //! Mapping files in Burn: loaded, computed, saved back byte for byte, and refused.
 
+#[path = "../../tfckpt/tests/support/mappings.rs"]
+mod mappings;
+
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, Param};
 use burn::nn::{BiLstm, BiLstmConfig, Embedding, EmbeddingConfig, Linear, LinearConfig, Lstm, LstmConfig};
 use burn::store::ModuleSnapshot;
 use burn::tensor::{Device, FloatDType, Tensor};
-use tfckpt::map::{Casts, Mapping, NameMap};
+use mappings::{layers, names};
+use tfckpt::map::{Casts, NameMap};
 use tfckpt::{Checkpoint, DType, Saver, Variable};
 use tfckpt_burn::{Error, TfCheckpointStore};
 
-fn layers(name: &str) -> Checkpoint {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/layers");
-    Checkpoint::open(root.join(name)).unwrap()
-}
-
-/// TensorFlow's variables under other names.
 fn renamed(dir: &Path, names: &[(&str, &str)]) -> PathBuf {
-    let model = layers("model");
-    let variables = names.iter().map(|(old, new)| {
-        let info = model.variable(old).unwrap();
-        Variable::from_bytes(*new, info.dtype(), info.shape().clone(), model.read_bytes(old).unwrap())
-    });
-    Saver::new(dir).save(variables, 1).unwrap();
-    dir.join("model.ckpt-1")
-}
-
-fn names(rules: &str) -> NameMap {
-    NameMap::from(Mapping::from_json(&format!("{{ \"rules\": [{rules}], \"ignore\": [\"global_step\"] }}")).unwrap())
+    mappings::renamed(dir, names).prefix()
 }
 
 fn load<M: Module>(module: &mut M, prefix: &Path, names: NameMap) -> Result<String, Error> {
@@ -41,17 +29,7 @@ fn save<M: Module>(module: &M, prefix: &Path, names: NameMap) -> Result<(), Erro
 }
 
 fn contents(prefix: &Path) -> Vec<(String, String, Vec<u8>)> {
-    let checkpoint = Checkpoint::open(prefix).unwrap();
-    let infos = checkpoint.variables().filter(|info| info.name() != "global_step");
-    let read = |info: &tfckpt::VariableInfo| {
-        let bytes = checkpoint.read_bytes(info.key()).unwrap();
-        (
-            info.name().into_owned(),
-            format!("{} {}", info.dtype(), info.shape()),
-            bytes,
-        )
-    };
-    infos.map(read).collect()
+    mappings::contents(&Checkpoint::open(prefix).unwrap())
 }
 
 fn array(name: &str) -> (Vec<usize>, Vec<f32>) {

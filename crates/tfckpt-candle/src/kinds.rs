@@ -76,6 +76,14 @@ pub(crate) fn kinds(params: &Params, path: &str, known: Known) -> Vec<Layer> {
     }
 }
 
+/// The kind of layer that the module at `path` is, if that is certain; [`Layer::Other`] otherwise.
+pub(crate) fn certain_kind(params: &Params, path: &str, known: Known) -> Layer {
+    match kinds(params, path, known).as_slice() {
+        [kind] => *kind,
+        _ => Layer::Other,
+    }
+}
+
 /// All kinds whose parameters may be called `field`.
 pub(crate) fn kinds_with(field: &str) -> &'static [Layer] {
     match Role::of_field(field) {

@@ -6,7 +6,7 @@ use tfckpt::map::{Conversion, DenseOrder, Layer, Layout, NameMap, Plan, Target, 
 use tfckpt::{Checkpoint, VariableInfo};
 
 use crate::bridge::stored_dtype;
-use crate::kinds::{Known, Params, kinds, kinds_with, split};
+use crate::kinds::{Known, Params, certain_kind, kinds, kinds_with, split};
 use crate::recurrent;
 use crate::ways::{Way, ways};
 
@@ -92,10 +92,7 @@ impl<'a> Lookup<'a, '_> {
         let dims = need.dims?;
         let wrong = |error: tfckpt::Error| Some(Outcome::Wrong(Error::wrap(error)));
         let module = split(need.path).0;
-        let found = match kinds(self.params, module, Known::SoFar).as_slice() {
-            [kind] => *kind,
-            _ => Layer::Other,
-        };
+        let found = certain_kind(self.params, module, Known::SoFar);
         let one_by_one = self.names.compound(need.path, dims, found, DenseOrder::OutIn);
         let recurrent = match recurrent::candidates(self.names, self.params, need.path, dims) {
             Ok(compounds) => compounds,

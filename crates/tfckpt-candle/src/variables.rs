@@ -11,7 +11,7 @@ use tfckpt::{Checkpoint, GLOBAL_STEP, Variable};
 
 use crate::entries::{self, Entry};
 use crate::error::{Error, Result};
-use crate::kinds::{Known, Param, Params, kinds, split};
+use crate::kinds::{Known, Param, Params, certain_kind, split};
 use crate::layers::Layers;
 use crate::recurrent;
 use crate::ways::{Way, certain_ways};
@@ -119,13 +119,11 @@ impl Variables {
         let params = self.params(&vars);
         let mut compounds = recurrent::compounds(&self.names, &params)?;
         for (path, param) in &params {
-            let found = match kinds(&params, split(path).0, Known::All).as_slice() {
-                [kind] => *kind,
-                _ => Layer::Other,
-            };
-            if !compounds.contains_key(path)
-                && let Some(compound) = self.names.compound(path, &param.dims, found, DenseOrder::OutIn)
-            {
+            if compounds.contains_key(path) {
+                continue;
+            }
+            let found = certain_kind(&params, split(path).0, Known::All);
+            if let Some(compound) = self.names.compound(path, &param.dims, found, DenseOrder::OutIn) {
                 compounds.insert(path.clone(), Arc::new(compound));
             }
         }

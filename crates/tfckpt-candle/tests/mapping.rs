@@ -1,47 +1,18 @@
 //! Mapping files in Candle: loaded, computed, saved back byte for byte, and refused.
 
+#[path = "../../tfckpt/tests/support/mappings.rs"]
+mod mappings;
+
 use std::path::Path;
 
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{LSTMConfig, Linear, Optimizer, RNN, VarBuilder, VarMap};
-use tfckpt::map::{Casts, Mapping, NameMap};
+use mappings::{contents, layers, names, renamed};
+use tfckpt::map::{Casts, NameMap};
 use tfckpt::{Checkpoint, Saver, Variable};
 use tfckpt_candle::{Import, ParamsAdam, Run, Variables, recording};
 
 type Test<T = ()> = Result<T, Box<dyn std::error::Error>>;
-
-fn layers(name: &str) -> Checkpoint {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/layers");
-    Checkpoint::open(root.join(name)).unwrap()
-}
-
-/// TensorFlow's variables under other names.
-fn renamed(dir: &Path, names: &[(&str, &str)]) -> Checkpoint {
-    let model = layers("model");
-    let variables = names.iter().map(|(old, new)| {
-        let info = model.variable(old).unwrap();
-        Variable::from_bytes(*new, info.dtype(), info.shape().clone(), model.read_bytes(old).unwrap())
-    });
-    Saver::new(dir).save(variables, 1).unwrap();
-    Checkpoint::open(dir).unwrap()
-}
-
-fn names(rules: &str) -> NameMap {
-    NameMap::from(Mapping::from_json(&format!("{{ \"rules\": [{rules}], \"ignore\": [\"global_step\"] }}")).unwrap())
-}
-
-fn contents(checkpoint: &Checkpoint) -> Vec<(String, String, Vec<u8>)> {
-    let infos = checkpoint.variables().filter(|info| info.name() != "global_step");
-    let read = |info: &tfckpt::VariableInfo| {
-        let bytes = checkpoint.read_bytes(info.key()).unwrap();
-        (
-            info.name().into_owned(),
-            format!("{} {}", info.dtype(), info.shape()),
-            bytes,
-        )
-    };
-    infos.map(read).collect()
-}
 
 fn saved(variables: &Variables) -> Test<(tempfile::TempDir, Checkpoint)> {
     let dir = tempfile::tempdir()?;

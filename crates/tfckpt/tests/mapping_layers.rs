@@ -5,6 +5,8 @@
 mod casts;
 #[path = "mapping_layers/drafts.rs"]
 mod drafts;
+#[path = "support/mappings.rs"]
+mod mappings;
 #[path = "mapping_layers/parts.rs"]
 mod parts;
 #[cfg(feature = "toml")]
@@ -14,6 +16,7 @@ mod toml;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mappings::{contents, renamed};
 use tfckpt::map::{
     Casts, Compound, DenseOrder, Filling, Ingredient, Layer, Mapping, NameMap, Plan, RecurrentLayer, Rule, Target,
 };
@@ -21,18 +24,6 @@ use tfckpt::{Checkpoint, DType, Error, MappingFault, Saver, Variable};
 
 type Shapes = Vec<(String, Vec<usize>)>;
 type Values = BTreeMap<String, (DType, Vec<u8>)>;
-
-/// Variables of TensorFlow's own, under other names.
-fn renamed(dir: &Path, names: &[(&str, &str)]) -> Checkpoint {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/layers/model");
-    let model = Checkpoint::open(root).unwrap();
-    let variables = names.iter().map(|(old, new)| {
-        let info = model.variable(old).unwrap();
-        Variable::from_bytes(*new, info.dtype(), info.shape().clone(), model.read_bytes(old).unwrap())
-    });
-    Saver::new(dir).save(variables, 1).unwrap();
-    Checkpoint::open(dir).unwrap()
-}
 
 /// What the parameters are made of.
 fn compounds(names: &NameMap, parameters: &Shapes) -> tfckpt::Result<Vec<Compound>> {
@@ -105,20 +96,6 @@ fn saved(names: &NameMap, dir: &Path, parameters: &Shapes, values: &Values) -> t
     }
     Saver::new(dir).save(variables, 1)?;
     Checkpoint::open(dir)
-}
-
-/// All variables but the step: names, dtypes, shapes and bytes.
-fn contents(checkpoint: &Checkpoint) -> Vec<(String, String, Vec<u8>)> {
-    let infos = checkpoint.variables().filter(|info| info.name() != "global_step");
-    let read = |info: &tfckpt::VariableInfo| {
-        let bytes = checkpoint.read_bytes(info.key()).unwrap();
-        (
-            info.name().into_owned(),
-            format!("{} {}", info.dtype(), info.shape()),
-            bytes,
-        )
-    };
-    infos.map(read).collect()
 }
 
 fn shapes(parameters: &[(&str, &[usize])]) -> Shapes {

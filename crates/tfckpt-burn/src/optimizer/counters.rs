@@ -171,11 +171,8 @@ pub(super) fn restored(
 /// needs.
 fn learning_rate(checkpoint: &Checkpoint, names: &OptimizerNames) -> Result<Option<f32>> {
     let all = names.counter(Counter::LearningRate);
-    let Some(name) = all.into_iter().find(|name| checkpoint.contains(name)) else {
-        return Ok(None);
-    };
-    match checkpoint.variable(&name)?.dtype() {
-        DType::Float32 => Ok(checkpoint.read::<f32>(&name)?.first().copied()),
+    match all.iter().find_map(|name| checkpoint.get(name)) {
+        Some(info) if info.dtype() == DType::Float32 => Ok(checkpoint.read::<f32>(info.key())?.first().copied()),
         _ => Ok(None),
     }
 }

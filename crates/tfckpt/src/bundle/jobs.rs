@@ -74,17 +74,17 @@ pub(super) fn write_beside<T: Send>(
     let (waiting, told) = (Slots::new(other), Mutex::new(given));
     // What else there is comes first.
     let before = waiting.len();
-    let run = |buffer: &mut Vec<u8>, number: usize| match number.checked_sub(before).map(|number| tasks.get(number)) {
-        None => {
-            if let Some(other) = waiting.take(number) {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(other()?);
-            }
-            Ok(Vec::new())
+    let run = |buffer: &mut Vec<u8>, number: usize| {
+        if let Some(other) = waiting.take(number) {
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(other()?);
+            return Ok(Vec::new());
         }
-        Some(Some(Task::Gather(range))) => gather(jobs, range.clone(), files, buffer),
-        Some(Some(Task::Part(job, range))) => with_job(jobs, *job, |job| part(job, range.clone(), files, buffer)),
-        Some(Some(Task::Stream(job))) => with_job(jobs, *job, |job| stream(job, files, buffer)),
-        Some(None) => Ok(Vec::new()),
+        match number.checked_sub(before).and_then(|number| tasks.get(number)) {
+            Some(Task::Gather(range)) => gather(jobs, range.clone(), files, buffer),
+            Some(Task::Part(job, range)) => with_job(jobs, *job, |job| part(job, range.clone(), files, buffer)),
+            Some(Task::Stream(job)) => with_job(jobs, *job, |job| stream(job, files, buffer)),
+            None => Ok(Vec::new()),
+        }
     };
     let mut crcs = vec![Crc::default(); jobs.len()];
     for hashed in for_each(before + tasks.len(), threads, Vec::new, run)?.iter().flatten() {

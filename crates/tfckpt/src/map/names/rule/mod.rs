@@ -220,33 +220,28 @@ impl Rule {
             .dfa_size_limit(SIZE_LIMIT)
             .build()
             .map_err(|error| invalid(error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))?;
-        let rule = Rule {
-            of: Of::Name,
-            pattern: Matcher::Regex(compiled),
+        Self::matching(Of::Name, Matcher::Regex(compiled)).or(replacement)
+    }
+
+    /// For what `pattern` matches, and so far without anything that it says of it.
+    fn matching(of: Of, pattern: Matcher) -> Self {
+        Rule {
+            of,
+            pattern,
             templates: Vec::new(),
             filled: Vec::new(),
             layer: None,
             layout: None,
             part: None,
             variables: Vec::new(),
-        };
-        rule.or(replacement)
+        }
     }
 
     fn new(of: Of, text: &str, template: Option<&str>) -> Result<Self> {
         let pattern = Pattern::new(text).map_err(|reason| Error::InvalidArgument {
             what: format!("the pattern `{text}`: {reason}"),
         })?;
-        let rule = Rule {
-            of,
-            pattern: Matcher::Pattern(pattern),
-            templates: Vec::new(),
-            filled: Vec::new(),
-            layer: None,
-            layout: None,
-            part: None,
-            variables: Vec::new(),
-        };
+        let rule = Self::matching(of, Matcher::Pattern(pattern));
         match template {
             Some(template) => rule.or(template),
             None => Ok(rule),
